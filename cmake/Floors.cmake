@@ -1,0 +1,37 @@
+# Which folder of src/ may use which others: the whole list, written once. kvorum_library() refuses any other
+# link, and tests/house checks the #include lines against the same list.
+#
+# A folder may use only what stands on a lower line of its column, so nothing points up.
+
+set(KVORUM_USES_base "")
+
+# floor 1, ground row: know nothing but base
+set(KVORUM_USES_raft "base")
+set(KVORUM_USES_backend "base")
+set(KVORUM_USES_http "base")
+set(KVORUM_USES_bbolt "base")
+set(KVORUM_USES_v2store "base")
+set(KVORUM_USES_config "base")
+
+# floor 1, upper row: each stands on one room of the ground row
+set(KVORUM_USES_wal "base;raft")
+set(KVORUM_USES_snap "base;raft")
+set(KVORUM_USES_mvcc "base;backend")
+set(KVORUM_USES_lease "base;backend")
+set(KVORUM_USES_auth "base;backend")
+set(KVORUM_USES_cluster "base;backend;raft")
+set(KVORUM_USES_grpc "base;http")
+
+# floor 2
+set(KVORUM_USES_member "base;raft;wal;snap;backend;mvcc;v2store;lease;auth;cluster")
+set(KVORUM_USES_peer "base;raft;http;cluster;member")
+set(KVORUM_USES_bootstrap "base;raft;wal;snap;backend;cluster;member")
+
+# floor 3
+set(KVORUM_USES_api_v3 "base;raft;backend;mvcc;lease;auth;cluster;http;grpc;member")
+set(KVORUM_USES_api_admin "base;raft;backend;mvcc;cluster;http;grpc;member")
+set(KVORUM_USES_client "base;http;grpc")
+
+# floor 4
+set(KVORUM_USES_cmd_kvorum
+    "base;config;raft;wal;snap;backend;mvcc;lease;auth;cluster;http;grpc;member;bootstrap;peer;api_v3;api_admin")

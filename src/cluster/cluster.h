@@ -1,0 +1,88 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "backend/backend.h"
+#include "base/ids.h"
+#include "raft/types.h"
+
+namespace kvorum::cluster {
+
+/// One member as the cluster knows it.
+struct Member {
+  MemberId id;
+  std::vector<std::string> peer_urls;  ///< sorted
+  bool is_learner = false;
+  // Empty until the member has started and published itself.
+  std::string name;
+  std::vector<std::string> client_urls;
+
+  bool operator==(const Member&) const = default;
+};
+
+/// The first 8 bytes, big-endian, of the SHA-1 over the sorted peer URLs, the cluster token, and, for members
+/// added at run time, the time as decimal Unix seconds (reference: proxy-discovery.md, v3-api.md §6.10).
+MemberId MemberIdOf(std::vector<std::string> peer_urls, std::string_view token, int64_t unix_seconds = 0);
+/// The same over the sorted member ids.
+ClusterId ClusterIdOf(std::vector<MemberId> members);
+
+/// The member's JSON, as the log's conf-change context and the database have it (reference: peer-protocol.md
+/// §6.1).
+std::string ToJson(const Member& member);
+absl::StatusOr<Member> MemberFromJson(std::string_view json);
+
+/// Who is in the cluster, who was removed, and the agreed version; kept in memory and in the backend's
+/// members, members_removed and cluster buckets. Changed by the writer's thread from log entries; read from
+/// any thread.
+class Cluster {
+ public:
+  Cluster(MemberId local, ClusterId id, backend::Backend* backend)
+      : local_(local), id_(id), backend_(backend) {}
+
+  /// Reads what the backend holds. Errors: DataLoss for a record that cannot be read.
+  absl::Status Load();
+
+  // From the log, on the writer's thread. Persisted only with `Persist::kYes`: an entry that the backend has
+  // already is replayed in memory alone.
+  enum class Persist : uint8_t { kNo, kYes };
+  void AddMember(const Member& member, Persist persist);
+  void RemoveMember(MemberId id, Persist persist);
+  void UpdatePeerUrls(MemberId id, std::vector<std::string> peer_urls, Persist persist);
+  void Promote(MemberId id, Persist persist);
+  void UpdateAttributes(MemberId id, std::string name, std::vector<std::string> client_urls, Persist persist);
+  void SetVersion(std::string version, Persist persist);
+  /// What a change would break: the errors of reference v3-errors.md §6 ("membership: …").
+  absl::Status Validate(const raft::ConfChange& change) const;
+
+  // Thread-safe.
+  MemberId local() const { return local_; }
+  ClusterId id() const { return id_; }
+  std::vector<Member> members() const;  ///< by id
+  std::optional<Member> Find(MemberId id) const;
+  bool IsRemoved(MemberId id) const;
+  bool IsLocalLearner() const;
+  /// "3.7.0"; empty until it is decided.
+  std::string version() const;
+
+ private:
+  void Store(const Member& member);
+
+  const MemberId local_;
+  const ClusterId id_;
+  backend::Backend* const backend_;
+  mutable absl::Mutex mutex_;
+  std::map<MemberId, Member> members_ ABSL_GUARDED_BY(mutex_);
+  std::set<MemberId> removed_ ABSL_GUARDED_BY(mutex_);
+  std::string version_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace kvorum::cluster

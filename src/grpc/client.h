@@ -1,0 +1,45 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "http/handler.h"
+#include "http/loop.h"
+
+namespace kvorum::grpc {
+
+/// One HTTP/2 connection (prior knowledge) to a server, for calls. Lives on one loop; every call on it and
+/// every callback from it is there. A broken connection ends its calls with Unavailable and stays broken.
+class ClientConnection {
+ public:
+  /// `target` is "127.0.0.1:2379" or "unix:path". `done` gets the connection or why there is none.
+  static void Connect(http::Loop& loop, const std::string& target,
+                      absl::AnyInvocable<void(absl::StatusOr<std::unique_ptr<ClientConnection>>)> done);
+  virtual ~ClientConnection() = default;
+
+  using UnaryDone = absl::AnyInvocable<void(const absl::Status& status, std::string_view response)>;
+  virtual void Unary(std::string_view method, std::string_view request, UnaryDone done,
+                     const http::Headers& metadata = {}) = 0;
+
+  struct StreamCallbacks {
+    absl::AnyInvocable<void(std::string_view message)> on_message;
+    absl::AnyInvocable<void(const absl::Status& status)> on_end;  ///< once, last
+  };
+  class Stream {
+   public:
+    virtual ~Stream() = default;  ///< cancels, if it has not ended
+    virtual void Send(std::string_view message) = 0;
+    virtual void HalfClose() = 0;
+  };
+  virtual std::unique_ptr<Stream> OpenStream(std::string_view method, StreamCallbacks callbacks,
+                                             const http::Headers& metadata = {}) = 0;
+
+  virtual bool broken() const = 0;
+};
+
+}  // namespace kvorum::grpc

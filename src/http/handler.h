@@ -1,0 +1,91 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/bytes.h"
+#include "http/loop.h"
+
+namespace kvorum::http {
+
+/// Names are lower case.
+using Headers = std::vector<std::pair<std::string, std::string>>;
+
+enum class Protocol : uint8_t { kHttp1, kHttp2 };
+
+/// The head of a request.
+struct Request {
+  Protocol protocol = Protocol::kHttp1;
+  std::string method;
+  std::string path;       ///< without the query, percent-encoding untouched
+  std::string query;      ///< after '?', without it
+  std::string authority;  ///< the Host header or :authority
+  std::string remote;     ///< "127.0.0.1:41234", or "@" for a Unix socket
+  Headers headers;
+
+  /// The first header of that (lower-case) name, or nullptr.
+  const std::string* Find(std::string_view name) const;
+};
+
+/// The way back to the client; used on the connection's loop only. When the client is gone every call does
+/// nothing.
+class ResponseWriter {
+ public:
+  virtual ~ResponseWriter() = default;
+
+  virtual Loop& loop() = 0;
+
+  /// Once, first. A `content-length` header makes the body that long; otherwise HTTP/1.1 sends chunks.
+  virtual void SendHead(int status, const Headers& headers) = 0;
+  /// Queues a piece of the body. The connection's memory is bounded by its user: see `buffered`.
+  virtual void Send(Bytes data) = 0;
+  void Send(std::string_view data) { Send(Bytes::Copy(data)); }
+  /// Once, last. Trailers are sent where the protocol and the request allow.
+  virtual void End(const Headers& trailers = {}) = 0;
+  /// Breaks the exchange off: HTTP/2 RST_STREAM with this error code, HTTP/1.1 closes the connection.
+  virtual void Abort(uint32_t http2_error_code) = 0;
+
+  /// Bytes of this response that are queued and not yet given to the system. A producer of unbounded
+  /// length sends while this is under kHighWater and goes on in `RequestSink::OnWritable`.
+  virtual size_t buffered() const = 0;
+  static constexpr size_t kHighWater = 256 << 10;
+
+  /// Head, body and end in one.
+  void Reply(int status, Headers headers, std::string_view body);
+  /// Go's plain error: the text and a newline, `text/plain; charset=utf-8`, nosniff.
+  void ReplyError(int status, std::string_view text);
+};
+
+/// Takes the body of one request; called on the connection's loop.
+class RequestSink {
+ public:
+  virtual ~RequestSink() = default;
+  /// The next piece of the body, valid during the call. The piece counts as consumed (HTTP/2 flow control)
+  /// when the call returns.
+  virtual void OnData(std::string_view data) = 0;
+  /// The body is complete.
+  virtual void OnEnd() = 0;
+  /// The client went away, or the stream or connection broke, before the response was ended. Last call.
+  virtual void OnAbort() = 0;
+  /// `ResponseWriter::buffered` fell under half of kHighWater after being over it.
+  virtual void OnWritable() {}
+};
+
+/// What answers requests. One handler serves every loop: thread-safe.
+class Handler {
+ public:
+  virtual ~Handler() = default;
+  /// Begins an exchange. The writer lives until the sink is destroyed, which the connection does after the
+  /// response ended or OnAbort. May answer before the body came. Never null.
+  virtual std::unique_ptr<RequestSink> Start(const Request& request, ResponseWriter& writer) = 0;
+};
+
+/// A sink for handlers that want the whole body: collects up to `limit` bytes (413 `request body too large`
+/// beyond) and then calls `done(body)` once.
+std::unique_ptr<RequestSink> CollectBody(ResponseWriter& writer, size_t limit,
+                                         absl::AnyInvocable<void(std::string body)> done);
+
+}  // namespace kvorum::http

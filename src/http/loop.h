@@ -1,0 +1,56 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "boost/asio/io_context.hpp"
+
+#include "base/executor.h"
+
+namespace kvorum::http {
+
+/// An I/O thread: an Asio context and its thread. Everything that belongs to a connection happens on its
+/// connection's loop, without locks. Posts from other threads share one wake-up.
+class Loop final : public Executor {
+ public:
+  /// `name` is the thread's name, at most 15 characters.
+  explicit Loop(std::string name);
+  ~Loop() override;
+
+  void Post(Task task) override;
+  TimerId PostAt(MonotonicTime deadline, Task task) override;
+  void CancelTimer(TimerId timer) override;
+  const Clock& clock() const override { return SystemClock(); }
+
+  boost::asio::io_context& context();
+  /// True on the loop's own thread.
+  bool InThread() const;
+
+  /// Lets the thread end after what is posted, and joins it. Not from the loop.
+  void Stop();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// The I/O threads of a process.
+class LoopGroup {
+ public:
+  /// REQUIRES: threads > 0
+  explicit LoopGroup(size_t threads, std::string_view name = "io");
+  ~LoopGroup();
+
+  size_t size() const { return loops_.size(); }
+  Loop& at(size_t i) { return *loops_[i]; }
+  /// The next loop, in turn; thread-safe.
+  Loop& Next();
+  void Stop();
+
+ private:
+  std::vector<std::unique_ptr<Loop>> loops_;
+  std::atomic<size_t> next_{0};
+};
+
+}  // namespace kvorum::http

@@ -1,0 +1,139 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/ids.h"
+#include "cluster/cluster.h"
+#include "lease/lessor.h"
+#include "member/ports.h"
+#include "member/request.h"
+#include "mvcc/store.h"
+#include "raft/storage.h"
+#include "raft/types.h"
+
+namespace kvorum::member {
+
+struct MemberOptions {
+  std::string name = "default";
+  std::vector<std::string> advertise_client_urls;
+  std::chrono::nanoseconds heartbeat_interval = std::chrono::milliseconds(100);
+  std::chrono::nanoseconds election_timeout = std::chrono::milliseconds(1000);
+  bool initial_election_tick_advance = true;
+  bool pre_vote = true;
+  uint64_t snapshot_count = 10'000;
+  uint64_t snapshot_catchup_entries = 5'000;
+  uint64_t max_request_bytes = 1'572'864;
+  int64_t quota_bytes = int64_t{2} << 30;  ///< negative: none
+  size_t compaction_batch_limit = 1'000;
+  std::chrono::nanoseconds compaction_sleep_interval = std::chrono::milliseconds(10);
+  std::chrono::nanoseconds warning_apply_duration = std::chrono::milliseconds(100);
+
+  /// How long a request may take: 5 s and twice the election timeout.
+  std::chrono::nanoseconds request_timeout() const { return std::chrono::seconds(5) + 2 * election_timeout; }
+};
+
+/// What a member goes on from: a log in memory, read from disk or made by bootstrap, and whose member it is.
+struct StartState {
+  MemberId id;
+  ClusterId cluster_id;
+  std::unique_ptr<raft::MemoryStorage> log;  ///< snapshot, hard state and entries
+  /// A new cluster: its first members, in id order. Empty on a restart.
+  std::vector<cluster::Member> bootstrap_members;
+};
+
+enum class AlarmType : uint8_t { kNone = 0, kNoSpace = 1, kCorrupt = 2 };
+struct Alarm {
+  MemberId member;
+  AlarmType type = AlarmType::kNone;
+  auto operator<=>(const Alarm&) const = default;
+};
+
+/// What a member shows of itself; a copy.
+struct MemberStatus {
+  MemberId leader;  ///< 0: none known
+  uint64_t term = 0;
+  uint64_t committed_index = 0;
+  uint64_t applied_index = 0;
+  bool is_leader = false;
+  bool is_learner = false;
+  bool ready = false;  ///< has published itself: clients may be served
+  raft::Role role = raft::Role::kFollower;
+  uint64_t vote = 0;
+};
+
+/// One member of a cluster: proposals go through consensus and the log, are applied in order to the store,
+/// leases and membership, and answered; reads are confirmed against the leader. All I/O is injected (Ports).
+///
+/// Thread rule: every public method is thread-safe unless it says otherwise. Callbacks run on an executor of
+/// the member and must return at once; they are called exactly once, also at a stop ("etcdserver: server
+/// stopped").
+class Member {
+ public:
+  /// Builds store, leases and membership from the backend and takes the log over. Errors: DataLoss where they
+  /// contradict each other.
+  static absl::StatusOr<std::unique_ptr<Member>> Create(MemberOptions options, const Ports& ports,
+                                                        StartState start);
+  virtual ~Member() = default;
+
+  /// Starts ticking. `ready` is called when the member has published its name and client URLs through the
+  /// log.
+  virtual void Start(absl::AnyInvocable<void()> ready) = 0;
+  /// Fails what waits, lets the applier finish, and calls `done`. The ports stay the owner's to stop.
+  virtual void Stop(absl::AnyInvocable<void()> done) = 0;
+
+  virtual const MemberOptions& options() const = 0;
+  virtual MemberId id() const = 0;
+  virtual ClusterId cluster_id() const = 0;
+  virtual MemberStatus status() const = 0;
+
+  // Requests.
+
+  virtual RequestId NextRequestId() = 0;
+
+  /// Agrees on an entry (BuildEntry) and gives its result. Errors besides the request's own: "etcdserver:
+  /// request is too large", "etcdserver: too many requests", "etcdserver: request timed out" and its variants
+  /// (reference v3-errors.md §7), "etcdserver: server stopped". `deadline`: at most
+  /// options().request_timeout() from now counts.
+  virtual void Propose(RequestId id, Bytes entry, MonotonicTime deadline, ApplyDone done) = 0;
+
+  /// Waits until a read on this member sees everything that was acknowledged before the call. True: that is
+  /// so already, and `done` is not called. Reads that wait together share one round.
+  virtual bool ConfirmRead(MonotonicTime deadline, absl::AnyInvocable<void(absl::Status)>* done) = 0;
+
+  /// "etcdserver: no space" where a write of `cost_bytes` would cross the quota, which also raises the alarm.
+  virtual absl::Status CheckQuota(int64_t cost_bytes) = 0;
+
+  /// Runs the scheduled compaction's end: `done` when the removal of everything up to `revision` is finished
+  /// and committed to disk.
+  virtual void WaitCompacted(int64_t revision, absl::AnyInvocable<void(absl::Status)> done) = 0;
+
+  virtual void Defragment(absl::AnyInvocable<void(absl::Status)> done) = 0;
+  virtual void HashKv(int64_t revision, absl::AnyInvocable<void(absl::StatusOr<mvcc::HashResult>)> done) = 0;
+  /// The hash over the whole database (reference: v3-api.md §6.11 Hash).
+  virtual void HashDatabase(absl::AnyInvocable<void(absl::StatusOr<uint32_t>)> done) = 0;
+
+  /// The granted TTL, or "lease not found". Never a log entry: done in the leader's memory.
+  virtual void RenewLease(LeaseId id, absl::AnyInvocable<void(absl::StatusOr<int64_t>)> done) = 0;
+  virtual void LeaseTimeToLive(LeaseId id, bool with_keys,
+                               absl::AnyInvocable<void(absl::StatusOr<lease::LeaseView>)> done) = 0;
+
+  /// A raft message from another member.
+  virtual void Receive(raft::Message message) = 0;
+
+  // Parts, for reading.
+
+  virtual mvcc::Store& store() = 0;
+  virtual const lease::Lessor& lessor() const = 0;
+  virtual const cluster::Cluster& cluster() const = 0;
+  virtual backend::Backend& backend() = 0;
+  virtual std::vector<Alarm> alarms() const = 0;  ///< by member, then type
+};
+
+}  // namespace kvorum::member
