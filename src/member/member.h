@@ -85,7 +85,8 @@ class Member {
   /// Starts ticking. `ready` is called when the member has published its name and client URLs through the
   /// log.
   virtual void Start(absl::AnyInvocable<void()> ready) = 0;
-  /// Fails what waits, lets the applier finish, and calls `done`. The ports stay the owner's to stop.
+  /// Fails what waits, lets the applier finish, and calls `done`. The ports stay the owner's to stop: first
+  /// the log, then the executors, and only then the member is destroyed.
   virtual void Stop(absl::AnyInvocable<void()> done) = 0;
 
   virtual const MemberOptions& options() const = 0;
@@ -119,7 +120,8 @@ class Member {
   /// The hash over the whole database (reference: v3-api.md §6.11 Hash).
   virtual void HashDatabase(absl::AnyInvocable<void(absl::StatusOr<uint32_t>)> done) = 0;
 
-  /// The granted TTL, or "lease not found". Never a log entry: done in the leader's memory.
+  /// The granted TTL, or "lease not found". Never a log entry: done in the leader's memory. `done` may run
+  /// inside the call, here and in LeaseTimeToLive, where nothing has to be waited for.
   virtual void RenewLease(LeaseId id, absl::AnyInvocable<void(absl::StatusOr<int64_t>)> done) = 0;
   virtual void LeaseTimeToLive(LeaseId id, bool with_keys,
                                absl::AnyInvocable<void(absl::StatusOr<lease::LeaseView>)> done) = 0;

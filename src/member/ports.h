@@ -2,9 +2,11 @@
 
 #include <cstdint>
 #include <functional>
-#include <span>
+#include <optional>
+#include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "backend/backend.h"
 #include "base/clock.h"
 #include "base/executor.h"
@@ -26,6 +28,8 @@ class PeerTransport {
   virtual void AddPeer(raft::NodeId id, const std::vector<std::string>& peer_urls) = 0;
   virtual void RemovePeer(raft::NodeId id) = 0;
   virtual void UpdatePeer(raft::NodeId id, const std::vector<std::string>& peer_urls) = 0;
+  /// Since when there has been a connection to the member without a break; null: there is none. Thread-safe.
+  virtual std::optional<MonotonicTime> ActiveSince(raft::NodeId id) const = 0;
 };
 
 /// Where the member's snapshots are kept: asynchronous, for a snapshot is a file that is synced.
@@ -46,10 +50,13 @@ struct Ports {
   wal::LogStorage* log = nullptr;
   SnapshotStorage* snapshots = nullptr;
   backend::Backend* backend = nullptr;
-  PeerTransport* transport = nullptr;
-  Random* random = nullptr;  ///< used on the raft executor only
+  PeerTransport* transport = nullptr;  ///< null: a member without peers
+  Random* random = nullptr;            ///< used on the raft executor only
   Logger* logger = nullptr;
   metrics::Registry* metrics = nullptr;
+  /// The log, a snapshot or the database failed: nothing is acknowledged any more and the process has to
+  /// stop. Called once, from any thread, without locks; must return at once.
+  std::function<void(absl::Status)> on_fatal;
 };
 
 }  // namespace kvorum::member
