@@ -16,15 +16,20 @@
 
 namespace kvorum::grpc {
 
-/// What is known of a call before its first message.
+/// What is known of a call before its first message. The texts live as long as the info.
 struct CallInfo {
-  std::string method;  ///< "/etcdserverpb.KV/Range"
-  std::string remote;
-  http::Headers metadata;  ///< names lower case; `-bin` values decoded
+  std::string_view method;  ///< "/etcdserverpb.KV/Range"
+  std::string_view remote;
+  /// Without the headers that are the protocol's own (te, content-type, grpc-*). Names are lower case; values
+  /// of `-bin` names are still in base64: see FindBinary.
+  http::HeaderViews metadata;
   std::optional<MonotonicTime> deadline;
+  std::shared_ptr<const http::Request> request;  ///< shared with the connection; holds the texts
 
   /// The first metadata value of that name, or nullptr.
-  const std::string* Find(std::string_view name) const;
+  const std::string_view* Find(std::string_view name) const;
+  /// The first value of a name that ends with `-bin`, decoded; nullopt where there is none or it is no base64.
+  std::optional<std::string> FindBinary(std::string_view name) const;
 };
 
 /// A message to send: `head`, then the shared buffers, joined.

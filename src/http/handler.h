@@ -6,32 +6,38 @@
 #include <utility>
 #include <vector>
 
+#include "absl/functional/any_invocable.h"
 #include "base/bytes.h"
 #include "http/loop.h"
 
 namespace kvorum::http {
 
-/// Names are lower case.
+/// Headers to send. Names are lower case.
 using Headers = std::vector<std::pair<std::string, std::string>>;
+/// Headers that were received. Names are lower case.
+using HeaderViews = std::vector<std::pair<std::string_view, std::string_view>>;
 
 enum class Protocol : uint8_t { kHttp1, kHttp2 };
 
-/// The head of a request.
-struct Request {
+/// The head of a request. The texts live as long as the request does, and a connection's request lives at
+/// least as long as its sink: whoever needs it longer holds `shared_from_this()`.
+struct Request : std::enable_shared_from_this<Request> {
+  virtual ~Request() = default;
+
   Protocol protocol = Protocol::kHttp1;
-  std::string method;
-  std::string path;       ///< without the query, percent-encoding untouched
-  std::string query;      ///< after '?', without it
-  std::string authority;  ///< the Host header or :authority
-  std::string remote;     ///< "127.0.0.1:41234", or "@" for a Unix socket
-  Headers headers;
+  std::string_view method;
+  std::string_view path;       ///< without the query, percent-encoding untouched
+  std::string_view query;      ///< after '?', without it
+  std::string_view authority;  ///< the Host header or :authority
+  std::string_view remote;     ///< "127.0.0.1:41234", or "@" for a Unix socket
+  HeaderViews headers;         ///< without those that begin with ':'
 
   /// The first header of that (lower-case) name, or nullptr.
-  const std::string* Find(std::string_view name) const;
+  const std::string_view* Find(std::string_view name) const;
 };
 
 /// The way back to the client; used on the connection's loop only. When the client is gone every call does
-/// nothing.
+/// nothing. Nothing is written to the socket inside a call: what one turn of the loop sends leaves together.
 class ResponseWriter {
  public:
   virtual ~ResponseWriter() = default;
@@ -40,6 +46,8 @@ class ResponseWriter {
 
   /// Once, first. A `content-length` header makes the body that long; otherwise HTTP/1.1 sends chunks.
   virtual void SendHead(int status, const Headers& headers) = 0;
+  /// Instead of SendHead, Send and End: a response without a body.
+  virtual void SendOnlyHead(int status, const Headers& headers) = 0;
   /// Queues a piece of the body. The connection's memory is bounded by its user: see `buffered`.
   virtual void Send(Bytes data) = 0;
   void Send(std::string_view data) { Send(Bytes::Copy(data)); }
@@ -52,6 +60,10 @@ class ResponseWriter {
   /// length sends while this is under kHighWater and goes on in `RequestSink::OnWritable`.
   virtual size_t buffered() const = 0;
   static constexpr size_t kHighWater = 256 << 10;
+
+  /// Accounts for bytes of the request that the sink keeps (negative: lets go). False when the sinks of this
+  /// connection keep too much: this one should then refuse its request.
+  virtual bool Keep(ptrdiff_t bytes) = 0;
 
   /// Head, body and end in one.
   void Reply(int status, Headers headers, std::string_view body);
