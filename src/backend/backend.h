@@ -68,8 +68,9 @@ class Backend {
  public:
   virtual ~Backend() = default;
 
-  /// Everything between BeginEntry and EndEntry becomes durable together, with `position`. Writes outside are
-  /// each on their own. EndEntry waits only where the buffer is over its limit.
+  /// Everything between BeginEntry and EndEntry becomes durable together, with `position` (the backend itself
+  /// writes consistent_index and term into Bucket::kMeta, with each commit). Writes outside are each on their
+  /// own. EndEntry waits only where the buffer is over its limit. REQUIRES: positions do not fall
   virtual void BeginEntry() = 0;
   virtual void EndEntry(AppliedPosition position) = 0;
 
@@ -82,7 +83,8 @@ class Backend {
   /// The applied position of the last EndEntry, or the one found on disk. Thread-safe.
   virtual AppliedPosition applied() const = 0;
 
-  /// Calls `done` when everything put so far is durable. Thread-safe; `done` runs on the committer's thread.
+  /// Calls `done` when everything put so far is durable; in the middle of an entry, that is after its end.
+  /// Thread-safe; `done` runs on the committer's thread.
   virtual void Commit(absl::AnyInvocable<void(absl::Status)> done) = 0;
 
   /// Thread-safe; as of the last commit, plus what waits in the buffer.

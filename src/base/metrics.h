@@ -2,6 +2,7 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -105,7 +106,7 @@ class Registry {
 
   Counter& NewCounter(std::string_view name, std::string_view help, Declared declared = Declared::kCounter);
   Gauge& NewGauge(std::string_view name, std::string_view help);
-  /// Read when the text is made.
+  /// `read` is called whenever the text is made, without a lock; a later call with the name replaces it.
   void NewGaugeCallback(std::string_view name, std::string_view help, std::function<double()> read,
                         Declared declared = Declared::kGauge);
   Histogram& NewHistogram(std::string_view name, std::string_view help, double start, double factor,
