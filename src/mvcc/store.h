@@ -28,6 +28,9 @@ struct RangeOptions {
   int64_t revision = 0;  ///< <= 0: the newest
   int64_t limit = 0;     ///< <= 0: no limit
   bool count_only = false;
+  /// The walk over the index may end at the limit; RangeResult::count is then just what was seen. For reads in
+  /// pieces, each of which would count all that follow again.
+  bool skip_count = false;
 };
 
 /// What a range found. A record is an encoded mvccpb.KeyValue, ready to be copied into a reply; the views
