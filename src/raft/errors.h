@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+
 #include "absl/status/status.h"
 
 namespace kvorum::raft {
@@ -16,6 +18,7 @@ enum class Error : uint8_t {
   kSnapshotTemporarilyUnavailable,
 };
 
+/// OK for kNone.
 absl::Status MakeError(Error error);
 Error ErrorCode(const absl::Status& status);
 

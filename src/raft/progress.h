@@ -4,6 +4,7 @@
 #include <deque>
 #include <map>
 #include <string>
+#include <string_view>
 
 #include "raft/types.h"
 
@@ -76,6 +77,9 @@ struct Progress {
   void ResetState(ProgressState new_state);
 };
 
+/// Ordered, for messages go out in the order of ids.
 using ProgressMap = std::map<NodeId, Progress>;
+/// A line "1: StateReplicate match=5 next=6" each.
+std::string ToString(const ProgressMap& progress);
 
 }  // namespace kvorum::raft

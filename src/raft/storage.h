@@ -1,11 +1,15 @@
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "raft/types.h"
 
 namespace kvorum::raft {
+
+/// How many of `entries`, from the front, encode to at most `max_bytes`; at least one where there is one.
+size_t CountWithinSize(std::span<const Entry> entries, uint64_t max_bytes);
 
 /// The stable part of the log, as the consensus core reads it. The core never writes: its user appends what a
 /// `Ready` hands out. Called on the core's thread only.
@@ -48,18 +52,23 @@ class MemoryStorage : public Storage {
   void SetHardState(const HardState& state) { hard_state_ = state; }
   /// Replaces what overlaps, drops what the snapshot covers. REQUIRES: no gap after LastIndex()
   void Append(std::vector<Entry> entries);
-  /// Replaces everything; kSnapshotOutOfDate where what is here reaches further.
+  /// Replaces everything; kSnapshotOutOfDate where the snapshot that is here reaches as far.
   absl::Status ApplySnapshot(Snapshot snapshot);
-  /// Makes the snapshot at `index` that GetSnapshot() returns from now on. REQUIRES: index <= LastIndex()
+  /// Makes the snapshot at `index` that GetSnapshot() returns from now on; kSnapshotOutOfDate where the one
+  /// that is here reaches as far, kCompacted. A null `conf_state` keeps the one before.
+  /// REQUIRES: index <= LastIndex()
   absl::StatusOr<Snapshot> CreateSnapshot(Index index, const ConfState* conf_state, Bytes data);
-  /// Drops the entries up to and including `index`. REQUIRES: index <= LastIndex()
+  /// Drops the entries up to and including `index`; kCompacted where they are gone.
+  /// REQUIRES: index <= LastIndex()
   absl::Status Compact(Index index);
 
  private:
+  std::span<const Entry> live() const;
+
   HardState hard_state_;
   Snapshot snapshot_;
-  /// entries_[0] stands for the snapshot: its index and term, no data. A deque-like vector: compaction moves
-  /// the front.
+  /// From front_ on: an entry that stands for the compacted log (index and term, no data), then the log
+  /// without a gap. What is before front_ is dropped, and moved over now and then.
   std::vector<Entry> entries_;
   size_t front_ = 0;
 };

@@ -4,7 +4,9 @@
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/bytes.h"
@@ -40,6 +42,9 @@ struct Entry {
 
 /// Size of the entry's wire form, by which every limit on encoded entries counts.
 size_t EncodedSize(const Entry& entry);
+size_t EncodedSize(std::span<const Entry> entries);
+/// Bytes of data alone, by which the limits on uncommitted entries and on messages under way count.
+size_t PayloadSize(std::span<const Entry> entries);
 
 /// What must be on disk before messages of its term leave.
 struct HardState {
