@@ -16,6 +16,12 @@ Histogram::Histogram(double start, double factor, size_t buckets) : buckets_(buc
   for (size_t i = 0; i < buckets; ++i, start *= factor) bounds_[i] = start;
 }
 
+Histogram::Histogram(std::span<const double> bounds) : buckets_(bounds.size()) {
+  KVORUM_CHECK(!bounds.empty() && bounds.size() <= kMaxBuckets, "{} buckets", bounds.size());
+  KVORUM_CHECK(std::is_sorted(bounds.begin(), bounds.end()));
+  std::copy(bounds.begin(), bounds.end(), bounds_.begin());
+}
+
 void Histogram::Observe(double v) {
   // The first bound that is not below v; values above them all, and NaN, belong to +Inf.
   size_t i = 0;
@@ -272,6 +278,16 @@ Family<Histogram>& Registry::NewHistogramFamily(std::string_view name, std::stri
     return std::make_unique<Family<Histogram>>(std::move(label_names), [start, factor, buckets] {
       return std::make_unique<Histogram>(start, factor, buckets);
     });
+  });
+}
+
+Family<Histogram>& Registry::NewHistogramFamily(std::string_view name, std::string_view help,
+                                                std::vector<std::string> label_names,
+                                                std::vector<double> bounds) {
+  absl::MutexLock lock(&mutex_);
+  return Find(name, help, Declared::kHistogram).Get<Family<Histogram>>(name, [&] {
+    return std::make_unique<Family<Histogram>>(
+        std::move(label_names), [bounds = std::move(bounds)] { return std::make_unique<Histogram>(bounds); });
   });
 }
 

@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -35,13 +36,16 @@ class Gauge {
   std::atomic<int64_t> value_{0};
 };
 
-/// Counts observations in buckets start·factor^i. Thread-safe, without a lock.
+/// Counts observations in buckets. Thread-safe, without a lock.
 class Histogram {
  public:
   static constexpr size_t kMaxBuckets = 24;
 
+  /// Upper bounds start·factor^i.
   /// REQUIRES: 0 < buckets <= kMaxBuckets
   Histogram(double start, double factor, size_t buckets);
+  /// REQUIRES: ascending, 0 < bounds.size() <= kMaxBuckets
+  explicit Histogram(std::span<const double> bounds);
 
   void Observe(double v);
   /// In seconds.
@@ -120,6 +124,8 @@ class Registry {
   Family<Histogram>& NewHistogramFamily(std::string_view name, std::string_view help,
                                         std::vector<std::string> label_names, double start, double factor,
                                         size_t buckets);
+  Family<Histogram>& NewHistogramFamily(std::string_view name, std::string_view help,
+                                        std::vector<std::string> label_names, std::vector<double> bounds);
 
   /// The Prometheus text exposition format 0.0.4 (reference: metrics.md §1): families sorted by name, labels
   /// sorted within a sample, numbers as Go prints them; a labelled family without members is left out.

@@ -105,6 +105,14 @@ TEST(BaseMetrics, CountsAnObservationOnABoundBelowIt) {
   EXPECT_DOUBLE_EQ(snapshot.sum, 14);
 }
 
+TEST(BaseMetrics, TakesBoundsThatAreNoPowers) {
+  Registry registry;
+  registry.NewHistogramFamily("h", "H.", {"l"}, {.005, .01, .025}).With({"x"}).Observe(0.02);
+  EXPECT_THAT(registry.Text(), HasSubstr("h_bucket{l=\"x\",le=\"0.01\"} 0\n"
+                                         "h_bucket{l=\"x\",le=\"0.025\"} 1\n"
+                                         "h_bucket{l=\"x\",le=\"+Inf\"} 1\n"));
+}
+
 TEST(BaseMetrics, CallbacksMayUseTheRegistry) {
   Registry registry;
   registry.NewGaugeCallback("g", "x",
