@@ -4,6 +4,7 @@
 # A folder may use only what stands on a lower line of its column, so nothing points up.
 
 set(KVORUM_USES_base "")
+set(KVORUM_USES_base_testing "base")
 
 # floor 1, ground row: know nothing but base
 set(KVORUM_USES_raft "base")

@@ -15,7 +15,7 @@
 namespace kvorum {
 
 /// A file open for writing, with one writer. Every operation that fails leaves the file in an unknown state:
-/// the caller stops using it. In particular an `Sync` that failed is never retried, for the system may have
+/// the caller stops using it. In particular a `Sync` that failed is never retried, for the system may have
 /// dropped the pages. Not thread-safe, but `Sync` may run while another thread uses another file.
 class WritableFile {
  public:
@@ -83,8 +83,10 @@ class Env {
   /// Removes the directory and everything in it; OK where there is none.
   virtual absl::Status RemoveTree(const std::string& path) = 0;
 
-  /// Takes an exclusive advisory lock without waiting (flock on an open-file description, as etcd does, so
-  /// that either program sees the other's). Makes the file where it is missing.
+  /// Takes an exclusive advisory lock without waiting. It belongs to the open file, not to the process or the
+  /// name: it conflicts within one process, and follows the file through renames. On Linux an open-file-
+  /// description lock (fcntl F_OFD_SETLK, flock where that is missing), as etcd takes it, so that either
+  /// program sees the other's. Makes the file where it is missing.
   virtual absl::StatusOr<std::unique_ptr<FileLock>> LockFile(const std::string& path) = 0;
 };
 
