@@ -2,7 +2,7 @@
 
 #include <cstdint>
 #include <map>
-#include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -40,6 +40,33 @@ ClusterId ClusterIdOf(std::vector<MemberId> members);
 std::string ToJson(const Member& member);
 absl::StatusOr<Member> MemberFromJson(std::string_view json);
 
+/// What the context of a conf change that adds, promotes or updates a member says: the member, and whether a
+/// learner is to become a voter.
+struct ChangeContext {
+  Member member;
+  bool is_promote = false;
+};
+std::string ToJson(const ChangeContext& context);
+absl::StatusOr<ChangeContext> ChangeContextFromJson(std::string_view json);
+
+/// `{"name":…,"clientURLs":[…]}`, as a legacy log entry or the v2 store has a member's attributes.
+std::string AttributesToJson(const Member& member);
+/// A member with these attributes alone.
+absl::StatusOr<Member> AttributesFromJson(std::string_view json);
+
+/// A member or cluster id as text: lower-case hex without leading zeros.
+std::string IdText(uint64_t id);
+
+/// A running downgrade of the cluster: the target version, or empty.
+struct Downgrade {
+  std::string target_version;
+  bool enabled = false;
+  bool operator==(const Downgrade&) const = default;
+};
+
+/// How many learners a cluster may have (--max-learners).
+inline constexpr size_t kMaxLearners = 1;
+
 /// Who is in the cluster, who was removed, and the agreed version; kept in memory and in the backend's
 /// members, members_removed and cluster buckets. Changed by the writer's thread from log entries; read from
 /// any thread.
@@ -60,6 +87,7 @@ class Cluster {
   void Promote(MemberId id, Persist persist);
   void UpdateAttributes(MemberId id, std::string name, std::vector<std::string> client_urls, Persist persist);
   void SetVersion(std::string version, Persist persist);
+  void SetDowngrade(Downgrade downgrade, Persist persist);
   /// What a change would break: the errors of reference v3-errors.md §6 ("membership: …").
   absl::Status Validate(const raft::ConfChange& change) const;
 
@@ -72,9 +100,15 @@ class Cluster {
   bool IsLocalLearner() const;
   /// "3.7.0"; empty until it is decided.
   std::string version() const;
+  Downgrade downgrade() const;
+  std::set<MemberId> removed() const;
+  /// Who votes and who learns by the membership, each list in id order.
+  raft::ConfState conf_state() const;
 
  private:
   void Store(const Member& member);
+  absl::Status ValidateContext(const raft::ConfChange& change) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  bool UrlTaken(const Member& by, MemberId except) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
 
   const MemberId local_;
   const ClusterId id_;
@@ -83,6 +117,7 @@ class Cluster {
   std::map<MemberId, Member> members_ ABSL_GUARDED_BY(mutex_);
   std::set<MemberId> removed_ ABSL_GUARDED_BY(mutex_);
   std::string version_ ABSL_GUARDED_BY(mutex_);
+  Downgrade downgrade_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace kvorum::cluster

@@ -1,0 +1,85 @@
+#include "cluster/json.h"
+
+#include "fmt/format.h"
+
+namespace kvorum::cluster {
+namespace {
+
+/// Length of the well-formed UTF-8 sequence at the front of `text`, which begins with a byte >= 0x80; 0 where
+/// there is none (RFC 3629 §4).
+size_t SequenceLength(std::string_view text) {
+  const auto byte = [text](size_t i) { return i < text.size() ? static_cast<uint8_t>(text[i]) : 0; };
+  const auto continues = [&byte](size_t i, uint8_t low = 0x80, uint8_t high = 0xbf) {
+    return byte(i) >= low && byte(i) <= high;
+  };
+  const uint8_t lead = byte(0);
+  if (lead >= 0xc2 && lead <= 0xdf) return continues(1) ? 2 : 0;
+  if (lead >= 0xe0 && lead <= 0xef) {
+    const bool second = continues(1, lead == 0xe0 ? 0xa0 : 0x80, lead == 0xed ? 0x9f : 0xbf);
+    return second && continues(2) ? 3 : 0;
+  }
+  if (lead >= 0xf0 && lead <= 0xf4) {
+    const bool second = continues(1, lead == 0xf0 ? 0x90 : 0x80, lead == 0xf4 ? 0x8f : 0xbf);
+    return second && continues(2) && continues(3) ? 4 : 0;
+  }
+  return 0;
+}
+
+void AppendEscaped(std::string& out, char c) {
+  switch (c) {
+    case '"':
+      out += "\\\"";
+      break;
+    case '\\':
+      out += "\\\\";
+      break;
+    case '\n':
+      out += "\\n";
+      break;
+    case '\r':
+      out += "\\r";
+      break;
+    case '\t':
+      out += "\\t";
+      break;
+    default:
+      out += fmt::format("\\u{:04x}", static_cast<uint8_t>(c));
+  }
+}
+
+}  // namespace
+
+void AppendJsonString(std::string& out, std::string_view text) {
+  out += '"';
+  while (!text.empty()) {
+    const char c = text.front();
+    if (static_cast<uint8_t>(c) < 0x80) {
+      const bool plain = c >= 0x20 && c != '"' && c != '\\' && c != '<' && c != '>' && c != '&';
+      if (plain) {
+        out += c;
+      } else {
+        AppendEscaped(out, c);
+      }
+      text.remove_prefix(1);
+      continue;
+    }
+    const size_t length = SequenceLength(text);
+    if (length == 0) {
+      out += "\\ufffd";
+      text.remove_prefix(1);
+      continue;
+    }
+    const std::string_view sequence = text.substr(0, length);
+    if (sequence == "\xe2\x80\xa8") {
+      out += "\\u2028";
+    } else if (sequence == "\xe2\x80\xa9") {
+      out += "\\u2029";
+    } else {
+      out += sequence;
+    }
+    text.remove_prefix(length);
+  }
+  out += '"';
+}
+
+}  // namespace kvorum::cluster

@@ -1,0 +1,126 @@
+#include "cluster/v2_store_json.h"
+
+#include <utility>
+#include <vector>
+
+#include "cluster/json.h"
+
+namespace kvorum::cluster {
+namespace {
+
+/// Writes nodes of the tree; paths and indexes are kept here. A v2 index counts the changes that made the
+/// tree: one for each value.
+class Writer {
+ public:
+  void BeginDirectory(std::string_view name) {
+    const uint64_t index = index_;
+    Begin(name, index + (path_.size() > 1 ? 1 : 0));
+    out_ += "\"\",\"Children\":{";
+    first_ = true;
+  }
+  void EndDirectory() {
+    out_ += "}}";
+    first_ = false;
+    path_.resize(lengths_.back());
+    lengths_.pop_back();
+  }
+  void Value(std::string_view name, std::string_view value) {
+    Begin(name, ++index_);
+    AppendJsonString(out_, value);
+    out_ += ",\"Children\":null}";
+    path_.resize(lengths_.back());
+    lengths_.pop_back();
+  }
+
+  uint64_t index() const { return index_; }
+  std::string Take() { return std::move(out_); }
+
+ private:
+  /// A node up to its value.
+  void Begin(std::string_view name, uint64_t index) {
+    if (!path_.empty()) {
+      if (!first_) out_ += ',';
+      AppendJsonString(out_, name);
+      out_ += ':';
+    }
+    first_ = false;
+    lengths_.push_back(path_.size());
+    if (path_ != "/") path_ += '/';
+    path_ += name;
+    out_ += "{\"Path\":";
+    AppendJsonString(out_, path_);
+    const std::string number = std::to_string(index);
+    out_ += ",\"CreatedIndex\":" + number + ",\"ModifiedIndex\":" + number +
+            ",\"ExpireTime\":\"0001-01-01T00:00:00Z\",\"Value\":";
+  }
+
+  std::string out_;
+  std::string path_;
+  std::vector<size_t> lengths_;  // of path_ before each open directory
+  bool first_ = true;
+  uint64_t index_ = 0;
+};
+
+std::string RaftAttributes(const Member& member) {
+  Member raft;
+  raft.peer_urls = member.peer_urls;
+  raft.is_learner = member.is_learner;
+  // A member's JSON without its id, the first field.
+  const std::string json = ToJson(raft);
+  return "{" + json.substr(json.find("\"peerURLs\""));
+}
+
+/// 1,000 empty slots: a reader writes into them, so none may be missing.
+std::string EmptyHistory() {
+  constexpr int kCapacity = 1000;
+  std::string out = "{\"EventHistory\":{\"Queue\":{\"Events\":[";
+  for (int i = 0; i < kCapacity; ++i) out += i == 0 ? "null" : ",null";
+  return out + "],\"Size\":0,\"Front\":0,\"Back\":0,\"Capacity\":1000},\"StartIndex\":0,\"LastIndex\":0}}";
+}
+
+std::string EmptyStats() {
+  std::string out = "{";
+  for (const char* name :
+       {"getsSuccess", "getsFail", "setsSuccess", "setsFail", "deleteSuccess", "deleteFail", "updateSuccess",
+        "updateFail", "createSuccess", "createFail", "compareAndSwapSuccess", "compareAndSwapFail",
+        "compareAndDeleteSuccess", "compareAndDeleteFail", "expireCount", "watchers"}) {
+    if (out.size() > 1) out += ',';
+    AppendJsonString(out, name);
+    out += ":0";
+  }
+  return out + "}";
+}
+
+}  // namespace
+
+std::string V2StoreJson(const Cluster& cluster) {
+  Writer writer;
+  writer.BeginDirectory("");
+  writer.BeginDirectory("0");
+  writer.BeginDirectory("members");
+  for (const Member& member : cluster.members()) {
+    writer.BeginDirectory(IdText(member.id.value()));
+    if (!member.name.empty() || !member.client_urls.empty()) {
+      writer.Value("attributes", AttributesToJson(member));
+    }
+    writer.Value("raftAttributes", RaftAttributes(member));
+    writer.EndDirectory();
+  }
+  writer.EndDirectory();
+  if (const std::set<MemberId> removed = cluster.removed(); !removed.empty()) {
+    writer.BeginDirectory("removed_members");
+    for (MemberId id : removed) writer.Value(IdText(id.value()), "");
+    writer.EndDirectory();
+  }
+  if (const std::string version = cluster.version(); !version.empty()) writer.Value("version", version);
+  writer.EndDirectory();
+  writer.BeginDirectory("1");
+  writer.EndDirectory();
+  writer.EndDirectory();
+  const uint64_t index = writer.index();
+  return "{\"Root\":" + writer.Take() + ",\"WatcherHub\":" + EmptyHistory() +
+         ",\"CurrentIndex\":" + std::to_string(index) + ",\"Stats\":" + EmptyStats() +
+         ",\"CurrentVersion\":2}";
+}
+
+}  // namespace kvorum::cluster

@@ -1,0 +1,36 @@
+#include "cluster/v2_store_json.h"
+
+#include "backend/memory_backend.h"
+#include "boost/json/parse.hpp"
+#include "gtest/gtest.h"
+
+namespace kvorum::cluster {
+namespace {
+
+TEST(V2StoreJson, HasMembersRemovedOnesAndTheVersion) {
+  const auto backend = backend::MemoryBackend::Create();
+  Cluster cluster(MemberId(1), ClusterId(2), backend.get());
+  cluster.AddMember({.id = MemberId(0xab), .peer_urls = {"http://a"}, .is_learner = true, .name = "n"},
+                    Cluster::Persist::kNo);
+  cluster.AddMember({.id = MemberId(0xcd), .peer_urls = {"http://b"}}, Cluster::Persist::kNo);
+  cluster.RemoveMember(MemberId(0xef), Cluster::Persist::kNo);
+  cluster.SetVersion("3.7.0", Cluster::Persist::kNo);
+
+  const boost::json::value tree = boost::json::parse(V2StoreJson(cluster));
+  const auto value = [&tree](const char* pointer) {
+    return std::string(tree.at_pointer(pointer).as_string());
+  };
+  const std::string members = "/Root/Children/0/Children/members/Children";
+  EXPECT_EQ(value((members + "/ab/Children/attributes/Value").c_str()), R"({"name":"n"})");
+  EXPECT_EQ(value((members + "/ab/Children/raftAttributes/Value").c_str()),
+            R"({"peerURLs":["http://a"],"isLearner":true})");
+  EXPECT_EQ(value((members + "/cd/Children/raftAttributes/Path").c_str()), "/0/members/cd/raftAttributes");
+  EXPECT_EQ(value("/Root/Children/0/Children/removed_members/Children/ef/Value"), "");
+  EXPECT_EQ(value("/Root/Children/0/Children/version/Value"), "3.7.0");
+  EXPECT_TRUE(tree.at_pointer("/Root/Children/1/Children").as_object().empty());
+  EXPECT_EQ(tree.at_pointer("/WatcherHub/EventHistory/Queue/Events").as_array().size(), 1000u);
+  EXPECT_EQ(tree.at("CurrentIndex").to_number<int>(), 5);
+}
+
+}  // namespace
+}  // namespace kvorum::cluster
