@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "backend/backend.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "mvcc/types.h"
