@@ -1,0 +1,143 @@
+#include <utility>
+
+#include "api/v3/call.h"
+#include "api/v3/core.h"
+#include "api/v3/errors.h"
+#include "base/version.h"
+#include "proto/rpc.pb.h"
+
+namespace kvorum::api_v3 {
+namespace {
+
+constexpr int64_t kDefaultQuotaBytes = int64_t{2} << 30;
+
+template <typename Request>
+bool Parse(std::string_view bytes, Request* request) {
+  return request->ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
+}
+
+void ReplyNow(Call call, uint64_t term, const google::protobuf::MessageLite& body) {
+  const int64_t revision = call.member().store().current_revision();
+  call.Reply(revision, term, body.SerializeAsString());
+}
+
+/// An alarm as Status lists it among the errors (reference: v3-api.md §6.11).
+std::string AlarmText(const member::Alarm& alarm) {
+  std::string text;
+  if (alarm.member != MemberId(0)) text += fmt::format("memberID:{} ", alarm.member);
+  if (alarm.type != member::AlarmType::kNone) {
+    text += fmt::format("alarm:{} ",
+                        etcdserverpb::AlarmType_Name(static_cast<etcdserverpb::AlarmType>(alarm.type)));
+  }
+  return text;
+}
+
+void Status(Call call) {
+  member::Member& member = call.member();
+  const member::MemberStatus status = member.status();
+  const backend::Sizes sizes = member.backend().sizes();
+  const int64_t quota = member.options().quota_bytes;
+  etcdserverpb::StatusResponse response;
+  response.set_version(std::string(kApiVersion));
+  response.set_dbsize(sizes.total_bytes);
+  response.set_leader(status.leader.value());
+  response.set_raftindex(status.committed_index);
+  response.set_raftterm(status.term);
+  response.set_raftappliedindex(status.applied_index);
+  if (status.leader == MemberId(0)) response.add_errors("etcdserver: no leader");
+  for (const member::Alarm& alarm : member.alarms()) response.add_errors(AlarmText(alarm));
+  response.set_dbsizeinuse(sizes.in_use_bytes);
+  response.set_islearner(status.is_learner);
+  if (!member.cluster().version().empty()) response.set_storageversion(std::string(kStorageVersion));
+  response.set_dbsizequota(quota == 0 ? kDefaultQuotaBytes : quota);
+  response.mutable_downgradeinfo();
+  ReplyNow(std::move(call), status.term, response);
+}
+
+void Alarm(Call call) {
+  etcdserverpb::AlarmRequest request;
+  if (!Parse(call.request(), &request)) return call.FailWith(MalformedRequestError());
+  request.DiscardUnknownFields();
+  const std::string encoded = request.SerializeAsString();
+  Propose(std::move(call), member::RequestKind::kAlarm, encoded);
+}
+
+void Defragment(Call call) {
+  member::Member& member = call.member();
+  member.Defragment([call = std::move(call)](absl::Status status) mutable {
+    http::Loop& loop = call.loop();
+    loop.Post([call = std::move(call), status = std::move(status)]() mutable {
+      if (!status.ok()) return call.Fail(status);
+      call.Reply(grpc::Payload(), 0);  // without a header
+    });
+  });
+}
+
+void Hash(Call call) {
+  member::Member& member = call.member();
+  member.HashDatabase([call = std::move(call)](absl::StatusOr<uint32_t> hash) mutable {
+    http::Loop& loop = call.loop();
+    loop.Post([call = std::move(call), hash = std::move(hash)]() mutable {
+      if (!hash.ok()) return call.Fail(hash.status());
+      etcdserverpb::HashResponse response;
+      response.set_hash(*hash);
+      const uint64_t term = call.member().status().term;
+      ReplyNow(std::move(call), term, response);
+    });
+  });
+}
+
+void HashKv(Call call) {
+  etcdserverpb::HashKVRequest request;
+  if (!Parse(call.request(), &request)) return call.FailWith(MalformedRequestError());
+  member::Member& member = call.member();
+  member.HashKv(request.revision(), [call = std::move(call)](absl::StatusOr<mvcc::HashResult> hash) mutable {
+    http::Loop& loop = call.loop();
+    loop.Post([call = std::move(call), hash = std::move(hash)]() mutable {
+      if (!hash.ok()) return call.Fail(hash.status());
+      etcdserverpb::HashKVResponse response;
+      response.set_hash(hash->hash);
+      response.set_compact_revision(hash->compact_revision);
+      response.set_hash_revision(hash->revision);
+      call.Reply(hash->current_revision, call.member().status().term, response.SerializeAsString());
+    });
+  });
+}
+
+/// Leadership goes to another voter only: there is none yet that it could be handed to, and to whom it
+/// belongs already it is moved at once.
+void MoveLeader(Call call) {
+  etcdserverpb::MoveLeaderRequest request;
+  if (!Parse(call.request(), &request)) return call.FailWith(MalformedRequestError());
+  member::Member& member = call.member();
+  if (!member.status().is_leader) return call.FailWith(NotLeaderError());
+  const std::optional<cluster::Member> target = member.cluster().Find(MemberId(request.targetid()));
+  if (!target.has_value() || target->is_learner) return call.FailWith(BadLeaderTransfereeError());
+  if (target->id != member.id()) {
+    return call.FailWith(
+        absl::UnimplementedError("etcdserver: leadership cannot be moved between members yet"));
+  }
+  call.Reply(grpc::Payload(), 0);  // without a header
+}
+
+/// Authentication cannot be enabled, so it is off, at its first revision.
+void AuthStatus(Call call) {
+  etcdserverpb::AuthStatusResponse response;
+  response.set_authrevision(1);
+  const uint64_t term = call.member().status().term;
+  ReplyNow(std::move(call), term, response);
+}
+
+}  // namespace
+
+void RegisterMaintenance(Core* core, grpc::Server* server) {
+  AddUnary(core, server, "/etcdserverpb.Maintenance/Status", &Status);
+  AddUnary(core, server, "/etcdserverpb.Maintenance/Alarm", &Alarm);
+  AddUnary(core, server, "/etcdserverpb.Maintenance/Defragment", &Defragment);
+  AddUnary(core, server, "/etcdserverpb.Maintenance/Hash", &Hash);
+  AddUnary(core, server, "/etcdserverpb.Maintenance/HashKV", &HashKv);
+  AddUnary(core, server, "/etcdserverpb.Maintenance/MoveLeader", &MoveLeader);
+  AddUnary(core, server, "/etcdserverpb.Auth/AuthStatus", &AuthStatus);
+}
+
+}  // namespace kvorum::api_v3

@@ -1,0 +1,110 @@
+#include "api/v3/watch_response.h"
+
+#include "base/check.h"
+#include "base/wire.h"
+
+namespace kvorum::api_v3 {
+namespace {
+
+// Field numbers (reference: v3-api.md §5).
+constexpr uint32_t kWatchId = 2;
+constexpr uint32_t kCreated = 3;
+constexpr uint32_t kCanceled = 4;
+constexpr uint32_t kCompactRevision = 5;
+constexpr uint32_t kCancelReason = 6;
+constexpr uint32_t kFragment = 7;
+constexpr size_t kFragmentFieldBytes = 2;
+
+std::string EncodeHead(const ResponseHeader& header, uint64_t term, int64_t revision, int64_t watch_id) {
+  std::string head;
+  head.reserve(ResponseHeader::kMaxSize + 16);
+  header.Append(head, revision, term);
+  if (watch_id != 0) wire::AppendUint(head, kWatchId, static_cast<uint64_t>(watch_id));
+  return head;
+}
+
+/// Takes the first event, tag and length included, from the front of `*buffer`.
+std::string_view TakeEvent(std::string_view* buffer) {
+  std::string_view rest = *buffer;
+  uint64_t tag = 0;
+  uint64_t size = 0;
+  KVORUM_CHECK(wire::TakeVarint(&rest, &tag) && wire::TakeVarint(&rest, &size) && size <= rest.size(),
+               "a buffer of events is malformed");
+  const std::string_view event = buffer->substr(0, buffer->size() - rest.size() + size);
+  buffer->remove_prefix(event.size());
+  return event;
+}
+
+/// Collects events into pieces under a size.
+class Fragmenter {
+ public:
+  Fragmenter(std::string head, size_t limit) : head_(std::move(head)), limit_(limit) {}
+
+  void Add(const Bytes& buffer) {
+    std::string_view rest = buffer.view();
+    while (!rest.empty()) {
+      const std::string_view whole = rest;
+      const std::string_view event = TakeEvent(&rest);
+      if (events_ > 0 && head_.size() + kFragmentFieldBytes + bytes_ + event.size() >= limit_) Close();
+      ++events_;
+      bytes_ += event.size();
+      // A buffer that fits as a whole is shared; parts of one are copied.
+      if (event.data() == buffer.data() &&
+          head_.size() + kFragmentFieldBytes + bytes_ + rest.size() < limit_) {
+        bytes_ += rest.size();
+        shared_.push_back(buffer);
+        return;
+      }
+      shared_.push_back(Bytes::Copy(whole.substr(0, event.size())));
+    }
+  }
+
+  std::vector<grpc::Payload> Finish() {
+    Close();
+    for (size_t i = 0; i + 1 < pieces_.size(); ++i) wire::AppendUint(pieces_[i].head, kFragment, 1);
+    return std::move(pieces_);
+  }
+
+ private:
+  void Close() {
+    pieces_.push_back({.head = head_, .shared = std::move(shared_)});
+    shared_.clear();
+    events_ = 0;
+    bytes_ = 0;
+  }
+
+  const std::string head_;
+  const size_t limit_;
+  size_t events_ = 0;  // of the piece that is being made
+  size_t bytes_ = 0;
+  std::vector<Bytes> shared_;
+  std::vector<grpc::Payload> pieces_;
+};
+
+}  // namespace
+
+std::string EncodeWatchNotice(const ResponseHeader& header, uint64_t term, const WatchNotice& notice) {
+  std::string out = EncodeHead(header, term, notice.revision, notice.watch_id);
+  if (notice.created) wire::AppendUint(out, kCreated, 1);
+  if (notice.canceled) wire::AppendUint(out, kCanceled, 1);
+  if (notice.compact_revision != 0) {
+    wire::AppendUint(out, kCompactRevision, static_cast<uint64_t>(notice.compact_revision));
+  }
+  if (!notice.cancel_reason.empty()) wire::AppendBytes(out, kCancelReason, notice.cancel_reason);
+  return out;
+}
+
+std::vector<grpc::Payload> EncodeWatchBatch(const ResponseHeader& header, uint64_t term,
+                                            mvcc::WatchBatch batch, size_t fragment_bytes) {
+  std::string head = EncodeHead(header, term, batch.revision, batch.watch_id);
+  if (fragment_bytes == 0 || batch.event_count < 2 || head.size() + batch.bytes < fragment_bytes) {
+    std::vector<grpc::Payload> whole(1);
+    whole[0] = {.head = std::move(head), .shared = std::move(batch.events)};
+    return whole;
+  }
+  Fragmenter fragmenter(std::move(head), fragment_bytes);
+  for (const Bytes& buffer : batch.events) fragmenter.Add(buffer);
+  return fragmenter.Finish();
+}
+
+}  // namespace kvorum::api_v3
