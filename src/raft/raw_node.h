@@ -6,8 +6,8 @@
 #include <span>
 #include <vector>
 
-#include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "base/log.h"
 #include "raft/config.h"
 #include "raft/progress.h"
@@ -116,17 +116,30 @@ class RawNode {
   const Raft& raft() const { return *raft_; }
 
  private:
-  explicit RawNode(std::unique_ptr<Raft> raft, bool async_storage_writes);
+  explicit RawNode(const Config& config);
 
-  bool NeedsStorageAppend(const Ready& ready) const;
-  Message StorageAppendMessage(const Ready& ready);
-  Message StorageApplyMessage(const Ready& ready) const;
+  struct Applied {
+    Index index;
+    uint64_t bytes;    ///< encoded
+    uint64_t payload;  ///< of data alone
+  };
+
+  void PrepareAdvance(Ready& ready);
+  void AddStorageMessages(Ready& ready);
+  /// The answer of the storage once everything that is unstable now is durable; nothing where nothing is.
+  std::optional<Message> StorageAppendResponse(const Ready& ready) const;
 
   std::unique_ptr<Raft> raft_;
   const bool async_storage_writes_;
+  /// As the last Ready said.
   SoftState previous_soft_state_;
   HardState previous_hard_state_;
+  /// A Ready is out and not advanced. Only in synchronous mode, like the two below.
+  bool advance_pending_ = false;
+  /// What becomes true when the Ready's writes are durable.
   std::vector<Message> steps_on_advance_;
+  /// What the Ready hands out to be applied.
+  std::optional<Applied> applied_on_advance_;
 };
 
 }  // namespace kvorum::raft
