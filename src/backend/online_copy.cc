@@ -1,0 +1,113 @@
+#include "backend/online_copy.h"
+
+#include <thread>
+#include <utility>
+
+#include "absl/cleanup/cleanup.h"
+#include "base/status.h"
+
+namespace kvorum::backend {
+namespace {
+
+/// A step holds up a commit for a few milliseconds at most.
+constexpr uint64_t kStepBytes = 1 << 20;
+/// The system is made to write that often, so that no later sync has much to do.
+constexpr uint64_t kSyncBytes = 32 << 20;
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<OnlineCopy>> OnlineCopy::Start(std::shared_ptr<LmdbEnv> source,
+                                                              std::string directory,
+                                                              uint64_t map_size_bytes) {
+  KVORUM_RETURN_IF_ERROR(LmdbEnv::Create(directory));
+  KVORUM_ASSIGN_OR_RETURN(auto target, LmdbEnv::Open(directory, map_size_bytes, Durability::kOnSync));
+  return std::shared_ptr<OnlineCopy>(new OnlineCopy(std::move(source), std::move(target)));
+}
+
+absl::Status OnlineCopy::Run() {
+  uint64_t unsynced = 0;
+  for (;;) {
+    if (cancelled_.load(std::memory_order_relaxed)) return absl::CancelledError("defragmentation cancelled");
+    {
+      absl::MutexLock lock(&mutex_);
+      KVORUM_RETURN_IF_ERROR(mirror_status_);
+      if (bucket_ == kBucketCount) break;
+      KVORUM_ASSIGN_OR_RETURN(const uint64_t copied, Step());
+      unsynced += copied;
+    }
+    if (unsynced >= kSyncBytes) {
+      KVORUM_RETURN_IF_ERROR(target_->Sync());
+      unsynced = 0;
+    }
+    std::this_thread::yield();  // to a commit that waits for the lock
+  }
+  return target_->Sync();
+}
+
+absl::StatusOr<uint64_t> OnlineCopy::Step() {
+  const auto bucket = static_cast<Bucket>(bucket_);
+  KVORUM_ASSIGN_OR_RETURN(MDB_txn * read, source_->BeginRead());
+  const absl::Cleanup end = [&] { source_->EndRead(read); };
+  RecordCursor cursor(source_->TableOf(read, bucket));
+  KVORUM_RETURN_IF_ERROR(cursor.Seek(last_key_));
+  if (cursor.valid() && cursor.key() == last_key_) KVORUM_RETURN_IF_ERROR(cursor.Next());
+
+  KVORUM_ASSIGN_OR_RETURN(MDB_txn * write, target_->BeginWrite());
+  absl::Cleanup abort = [&] { mdb_txn_abort(write); };
+  uint64_t copied = 0;
+  std::string_view last = last_key_;
+  while (cursor.valid() && copied < kStepBytes) {
+    KVORUM_RETURN_IF_ERROR(
+        PutRecord(target_->TableOf(write, bucket), cursor.key(), cursor.value(), Place::kBehindAll));
+    copied += cursor.key().size() + cursor.value().size();
+    last = cursor.key();
+    KVORUM_RETURN_IF_ERROR(cursor.Next());
+  }
+  std::move(abort).Cancel();
+  KVORUM_RETURN_IF_ERROR(target_->CommitWrite(write));
+  if (cursor.valid()) {
+    last_key_ = std::string(last);
+  } else {
+    ++bucket_;
+    last_key_.clear();
+  }
+  return copied;
+}
+
+bool OnlineCopy::Reached(Bucket bucket, std::string_view key) const {
+  const auto b = static_cast<size_t>(bucket);
+  return b < bucket_ || (b == bucket_ && !last_key_.empty() && key <= last_key_);
+}
+
+absl::Status OnlineCopy::Commit(absl::FunctionRef<absl::Status()> commit,
+                                const std::vector<std::shared_ptr<WriteBuffer>>& buffers) {
+  absl::MutexLock lock(&mutex_);
+  KVORUM_RETURN_IF_ERROR(commit());
+  if (mirror_status_.ok()) mirror_status_ = Mirror(buffers);
+  return absl::OkStatus();
+}
+
+absl::Status OnlineCopy::Mirror(const std::vector<std::shared_ptr<WriteBuffer>>& buffers) {
+  KVORUM_ASSIGN_OR_RETURN(MDB_txn * txn, target_->BeginWrite());
+  absl::Cleanup abort = [&] { mdb_txn_abort(txn); };
+  for (const auto& buffer : buffers) {
+    const auto apply = [&](const BufferedChange& change) {
+      mutex_.AssertHeld();
+      if (!Reached(change.bucket, change.key)) return absl::OkStatus();
+      const Table table = target_->TableOf(txn, change.bucket);
+      if (!change.value) return DeleteRecord(table, change.key);
+      return PutRecord(table, change.key, *change.value,
+                       change.appended ? Place::kBehindAll : Place::kAnywhere);
+    };
+    KVORUM_RETURN_IF_ERROR(buffer->ForEachChange(apply));
+  }
+  std::move(abort).Cancel();
+  return target_->CommitWrite(txn);
+}
+
+absl::Status OnlineCopy::mirror_status() const {
+  absl::MutexLock lock(&mutex_);
+  return mirror_status_;
+}
+
+}  // namespace kvorum::backend

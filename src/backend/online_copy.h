@@ -1,0 +1,63 @@
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/synchronization/mutex.h"
+#include "backend/lmdb_env.h"
+#include "backend/write_buffer.h"
+
+namespace kvorum::backend {
+
+/// A copy of a database, made in steps while commits to the source go on. Each step copies the next few
+/// records of a fresh transaction, so that no long-lived transaction keeps the source's free pages from being
+/// used again; each commit between two steps is repeated in the copy as far as the copy has come.
+///
+///     copier's thread:    Run ── step ── step ──────────── step ── (complete)
+///     committer's thread:                  Commit (source, then copy)      Commit …
+class OnlineCopy {
+ public:
+  /// `directory` exists and is empty.
+  static absl::StatusOr<std::shared_ptr<OnlineCopy>> Start(std::shared_ptr<LmdbEnv> source,
+                                                           std::string directory, uint64_t map_size_bytes);
+
+  /// Copies everything; afterwards the copy follows the source. DataLoss where a record is damaged, Cancelled
+  /// after Cancel. On the copier's thread.
+  absl::Status Run();
+  /// Any thread.
+  void Cancel() { cancelled_.store(true, std::memory_order_relaxed); }
+
+  /// Runs `commit`, which moves `buffers` into the source, and where it succeeds repeats them in the copy.
+  /// The status of `commit`: an error in the copy ends the copy only. On the committer's thread.
+  absl::Status Commit(absl::FunctionRef<absl::Status()> commit,
+                      const std::vector<std::shared_ptr<WriteBuffer>>& buffers);
+
+  /// Whether a commit could not be repeated.
+  absl::Status mirror_status() const;
+  const std::shared_ptr<LmdbEnv>& target() const { return target_; }
+
+ private:
+  OnlineCopy(std::shared_ptr<LmdbEnv> source, std::shared_ptr<LmdbEnv> target)
+      : source_(std::move(source)), target_(std::move(target)) {}
+
+  /// Copies a step's worth; the bytes copied.
+  absl::StatusOr<uint64_t> Step() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status Mirror(const std::vector<std::shared_ptr<WriteBuffer>>& buffers)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool Reached(Bucket bucket, std::string_view key) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  const std::shared_ptr<LmdbEnv> source_;
+  const std::shared_ptr<LmdbEnv> target_;
+  std::atomic<bool> cancelled_{false};
+
+  /// Held for a step, and for a commit; neither readers nor the writer ever need it.
+  mutable absl::Mutex mutex_;
+  size_t bucket_ ABSL_GUARDED_BY(mutex_) = 0;     ///< being copied; kBucketCount when complete
+  std::string last_key_ ABSL_GUARDED_BY(mutex_);  ///< the last one copied of it; empty: none
+  absl::Status mirror_status_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace kvorum::backend
