@@ -1,0 +1,242 @@
+#include "config/config.h"
+
+#include "absl/strings/str_join.h"
+#include "config/flag_table.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace kvorum::config {
+namespace {
+
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+class ConfigLoad : public testing::Test {
+ protected:
+  Loaded Load(const std::vector<std::string>& arguments) {
+    return config::Load(ParseCommandLine(arguments).value(), sources_);
+  }
+  Config Good(const std::vector<std::string>& arguments) {
+    Loaded loaded = Load(arguments);
+    EXPECT_TRUE(loaded.status.ok()) << loaded.status;
+    return loaded.config;
+  }
+  std::string ErrorOf(const std::vector<std::string>& arguments) {
+    return std::string(Load(arguments).status.message());
+  }
+  static std::vector<std::string> Messages(const Loaded& loaded) {
+    std::vector<std::string> out;
+    for (const Note& note : loaded.notes) {
+      std::string text = fmt::format("{} {}", LogLevelName(note.level), note.message);
+      for (const auto& [key, value] : note.fields) text += fmt::format(" {}={}", key, value);
+      out.push_back(text);
+    }
+    return out;
+  }
+
+  std::map<std::string, std::string> files_;
+  Sources sources_{.environment = {},
+                   .read_file = [this](const std::string& path) -> absl::StatusOr<std::string> {
+                     if (files_.contains(path)) return files_[path];
+                     return absl::NotFoundError(fmt::format("open {}: no such file or directory", path));
+                   },
+                   .default_host = [] { return std::string(); }};
+};
+
+TEST_F(ConfigLoad, GivesTheDefaults) {
+  const Config config = Good({});
+  EXPECT_EQ(config.name, "default");
+  EXPECT_EQ(config.data_dir, "default.etcd");
+  EXPECT_EQ(config.WalDirectory(), "default.etcd/member/wal");
+  EXPECT_EQ(config.election_timeout_ms, 1000u);
+  EXPECT_EQ(config.max_concurrent_streams, 4294967295u);
+  EXPECT_EQ(JoinUrls(config.advertise_client_urls), "http://localhost:2379");
+  EXPECT_EQ(config.initial_cluster, "default=http://localhost:2380");
+  EXPECT_TRUE(config.Gate("FastLeaseKeepAlive"));
+}
+
+TEST_F(ConfigLoad, TakesFlagsAndEnvironment) {
+  sources_.environment = {"ETCD_NAME=a", "ETCD_MAX_WALS=7", "ETCD_DATA_DIR=", "HOME=/root"};
+  const Loaded loaded = Load({"--max-snapshots=3"});
+  EXPECT_EQ(loaded.config.name, "a");
+  EXPECT_EQ(loaded.config.max_wals, 7u);
+  EXPECT_EQ(loaded.config.data_dir, "a.etcd");
+  EXPECT_THAT(
+      Messages(loaded),
+      ElementsAre("info recognized and used environment variable variable-name=ETCD_NAME variable-value=a",
+                  "info recognized and used environment variable variable-name=ETCD_MAX_WALS "
+                  "variable-value=7",
+                  "warn --max-snapshots is deprecated in 3.6 and will be decommissioned in 3.8.",
+                  "warn 'data-dir' was empty; using default data-dir=a.etcd"));
+}
+
+TEST_F(ConfigLoad, AVariableShadowedByAFlagIsFatal) {
+  sources_.environment = {"ETCD_NAME="};
+  const Loaded loaded = Load({"--name=b"});
+  EXPECT_FALSE(loaded.status.ok());
+  EXPECT_THAT(
+      Messages(loaded),
+      ElementsAre("fatal conflicting environment variable is shadowed by corresponding command-line flag "
+                  "(either unset environment variable or disable flag)) environment-variable=ETCD_NAME="));
+}
+
+TEST_F(ConfigLoad, WarnsOfVariablesThatMeanNothing) {
+  sources_.environment = {"ETCD_NOPE=1", "ETCD_VERSION=3", "ETCD_UNSUPPORTED_ARCH=x"};
+  const std::vector<std::string> messages = Messages(Load({"--data-dir=d"}));
+  EXPECT_THAT(messages, ElementsAre("warn unrecognized environment variable environment-variable=ETCD_NOPE=1",
+                                    "warn cannot set special environment variable key=ETCD_VERSION"));
+}
+
+TEST_F(ConfigLoad, ABadVariableNamesItself) {
+  sources_.environment = {"ETCD_MAX_WALS=many"};
+  EXPECT_EQ(ErrorOf({}), "invalid value \"many\" for ETCD_MAX_WALS: parse error");
+}
+
+TEST_F(ConfigLoad, AFileReplacesFlagsAndEnvironment) {
+  files_["c.yml"] = "name: f\ndata-dir: d\nlisten-client-urls: http://127.0.0.1:1\n";
+  sources_.environment = {"ETCD_MAX_WALS=many", "ETCD_NAME=e", "ETCD_CONFIG_FILE=c.yml"};
+  const Loaded loaded = Load({"--name=x", "--max-snapshots=1"});
+  EXPECT_TRUE(loaded.status.ok()) << loaded.status;
+  EXPECT_EQ(loaded.config.name, "f");
+  EXPECT_EQ(loaded.config.max_snapshots, 5u);
+  EXPECT_EQ(JoinUrls(loaded.config.advertise_client_urls), "http://localhost:2379");
+  EXPECT_EQ(loaded.config.initial_cluster, "f=http://localhost:2380");
+  EXPECT_THAT(
+      Messages(loaded),
+      ElementsAre("info loaded server configuration, other configuration command line flags and environment "
+                  "variables will be ignored if provided path=c.yml"));
+}
+
+TEST_F(ConfigLoad, AFileThatIsNotThereIsNamed) {
+  EXPECT_EQ(ErrorOf({"--config-file=no.yml"}), "open no.yml: no such file or directory");
+}
+
+TEST_F(ConfigLoad, AnArgumentThatIsNoFlagIsNamed) {
+  EXPECT_EQ(ErrorOf({"start"}), "\"start\" is not a valid flag");
+}
+
+TEST_F(ConfigLoad, ChecksInEtcdsWords) {
+  EXPECT_EQ(ErrorOf({"--listen-client-urls=http://127.0.0.1:1"}),
+            "--advertise-client-urls is required when --listen-client-urls is set explicitly");
+  EXPECT_EQ(ErrorOf({"--listen-peer-urls=http://example.com:1"}),
+            "expected IP in URL for binding (http://example.com:1)");
+  EXPECT_EQ(
+      ErrorOf({"--advertise-client-urls=http://:1"}),
+      "--advertise-client-urls \"http://:1\" must be \"host:port\" (unexpected empty host (http://:1))");
+  EXPECT_EQ(ErrorOf({"--heartbeat-interval=0"}), "--heartbeat-interval must be >0 (set to 0ms)");
+  EXPECT_EQ(ErrorOf({"--election-timeout=0"}), "--election-timeout must be >0 (set to 0ms)");
+  EXPECT_EQ(ErrorOf({"--election-timeout=499"}),
+            "--election-timeout[499ms] should be at least as 5 times as --heartbeat-interval[100ms]");
+  EXPECT_EQ(ErrorOf({"--election-timeout=50001"}),
+            "--election-timeout[50001ms] is too long, and should be set less than 50000ms");
+  EXPECT_EQ(ErrorOf({"--logger=capnslog"}), "--logger=capnslog is removed in v3.5");
+  EXPECT_EQ(ErrorOf({"--logger=x"}), "unknown logger option \"x\"");
+  EXPECT_EQ(ErrorOf({"--log-format=xml"}), "unknown log format: xml, supported values json, console");
+  EXPECT_EQ(ErrorOf({"--log-level=loud"}), "unrecognized level: \"loud\"");
+  EXPECT_EQ(ErrorOf({"--log-outputs=default,a.log"}), "multi logoutput for \"default\" is not supported yet");
+  EXPECT_EQ(ErrorOf({"--enable-log-rotation"}),
+            "--log-outputs requires a single file path when --log-rotate-config-json is defined");
+  EXPECT_EQ(ErrorOf({"--auto-compaction-mode=x"}), "unknown auto-compaction-mode \"x\"");
+  EXPECT_EQ(ErrorOf({"--auto-compaction-mode="}), "undefined auto-compaction-mode");
+  EXPECT_EQ(ErrorOf({"--compact-hash-check-time=0"}), "--compact-hash-check-time must be >0 (set to 0s)");
+  EXPECT_EQ(ErrorOf({"--feature-gates=LeaseCheckpointPersist=true"}),
+            "enabling feature gate LeaseCheckpointPersist requires enabling feature gate LeaseCheckpoint");
+  EXPECT_EQ(ErrorOf({"--tls-min-version=TLS1.3", "--tls-max-version=TLS1.2"}),
+            "min version (TLS1.3) is greater than max version (TLS1.2)");
+  EXPECT_EQ(ErrorOf({"--listen-metrics-urls=https://127.0.0.1:1"}),
+            "client TLS key/cert (--cert-file, --key-file) must be provided for metrics secure url");
+  EXPECT_EQ(
+      ErrorOf({"--listen-client-urls=https://127.0.0.1:1", "--advertise-client-urls=https://a:1"}),
+      "TLS key/cert (--cert-file, --key-file) must be provided for client url https://127.0.0.1:1 with HTTPS "
+      "scheme");
+  EXPECT_EQ(ErrorOf({"--initial-cluster=default=x"}),
+            "error setting up initial cluster: URL scheme must be http, https, unix, or unixs: x");
+  EXPECT_EQ(ErrorOf({"--initial-cluster=default"}),
+            "error setting up initial cluster: empty URL given for \"default\"");
+}
+
+TEST_F(ConfigLoad, ChecksDiscoveryInEtcdsWords) {
+  EXPECT_THAT(ErrorOf({"--discovery=http://a:1", "--initial-cluster=default=http://a:1"}),
+              HasSubstr("multiple discovery or bootstrap flags are set. Choose one of"));
+  EXPECT_EQ(ErrorOf({"--discovery-token=x"}), "both --discovery-token and --discovery-endpoints must be set");
+  EXPECT_THAT(ErrorOf({"--discovery=http://a:1", "--discovery-cert=x"}),
+              HasSubstr("both v2 discovery settings"));
+  EXPECT_EQ(ErrorOf({"--discovery-fallback=proxy"}),
+            "v2 proxy is deprecated, and --discovery-fallback can't be configured as \"proxy\"");
+}
+
+TEST_F(ConfigLoad, RefusesByNameWhatIsNotBuilt) {
+  EXPECT_EQ(ErrorOf({"--cert-file=x"}),
+            "--cert-file is not supported by this version of kvorum: TLS is not built in");
+  EXPECT_THAT(ErrorOf({"--auth-token=jwt"}), HasSubstr("--auth-token is not supported"));
+  EXPECT_THAT(ErrorOf({"--enable-v2"}), HasSubstr("--enable-v2 is not supported"));
+  EXPECT_THAT(ErrorOf({"--proxy=on"}), HasSubstr("the v2 proxy"));
+  EXPECT_THAT(ErrorOf({"--discovery-srv=x"}), HasSubstr("--discovery-srv is not supported"));
+  EXPECT_THAT(ErrorOf({"--feature-gates=LeaseCheckpoint=true"}),
+              HasSubstr("--feature-gates=LeaseCheckpoint=true is not supported"));
+  EXPECT_THAT(ErrorOf({"--initial-cluster=default=http://localhost:2380,b=http://b:1"}),
+              HasSubstr("more than one member"));
+  EXPECT_THAT(ErrorOf({"--initial-cluster-state=existing"}), HasSubstr("joining a cluster"));
+}
+
+TEST_F(ConfigLoad, TheDefaultOfWhatIsNotBuiltIsTaken) {
+  Good({"--cert-file=", "--auth-token=simple", "--discovery-fallback=exit", "--raft-read-timeout=5000ms",
+        "--proxy=off", "--feature-gates=AllAlpha=false"});
+}
+
+TEST_F(ConfigLoad, OlderNamesAreTaken) {
+  const Loaded loaded = Load({"--experimental-compaction-batch-limit=5"});
+  EXPECT_EQ(loaded.config.compaction_batch_limit, 5);
+  EXPECT_THAT(Messages(loaded), Contains(HasSubstr("--experimental-compaction-batch-limit is deprecated")));
+  EXPECT_EQ(ErrorOf({"--experimental-compaction-batch-limit=5", "--compaction-batch-limit=6"}),
+            "cannot set --experimental-compaction-batch-limit and --compaction-batch-limit at the same time, "
+            "please use "
+            "--compaction-batch-limit only");
+  EXPECT_EQ(
+      ErrorOf({"--experimental-initial-corrupt-check=false", "--feature-gates=InitialCorruptCheck=true"}),
+      "cannot specify both flags: --experimental-initial-corrupt-check=false and "
+      "--feature-gates=InitialCorruptCheck=true at the same time, please just use "
+      "--feature-gates=InitialCorruptCheck=true");
+}
+
+TEST_F(ConfigLoad, TheClusterFollowsTheName) {
+  EXPECT_EQ(Good({"--name=m1", "--initial-advertise-peer-urls=http://a:2,http://a:1"}).initial_cluster,
+            "m1=http://a:1,m1=http://a:2");
+  EXPECT_EQ(Good({"--initial-advertise-peer-urls=http://a:1"}).initial_cluster,
+            "default=http://localhost:2380");
+}
+
+TEST_F(ConfigLoad, AdvertisesTheDefaultRoutesHost) {
+  sources_.default_host = [] { return std::string("10.0.0.7"); };
+  const Config config =
+      Good({"--listen-peer-urls=http://0.0.0.0:2380", "--listen-client-urls=http://0.0.0.0:2379",
+            "--advertise-client-urls=http://localhost:2379", "--name=x"});
+  EXPECT_EQ(JoinUrls(config.initial_advertise_peer_urls), "http://10.0.0.7:2380");
+  EXPECT_EQ(JoinUrls(config.advertise_client_urls), "http://10.0.0.7:2379");
+  EXPECT_EQ(config.initial_cluster, "x=http://10.0.0.7:2380");
+}
+
+TEST_F(ConfigLoad, ReadsAutoCompaction) {
+  EXPECT_EQ(AutoCompaction(Good({"--auto-compaction-retention=2"}))->period, std::chrono::hours(2));
+  EXPECT_EQ(AutoCompaction(Good({"--auto-compaction-retention=30m"}))->period, std::chrono::minutes(30));
+  EXPECT_EQ(
+      AutoCompaction(Good({"--auto-compaction-mode=revision", "--auto-compaction-retention=7"}))->revisions,
+      7);
+  EXPECT_THAT(ErrorOf({"--auto-compaction-retention=soon"}), HasSubstr("error parsing CompactionRetention"));
+}
+
+TEST_F(ConfigLoad, ReadsLogRotation) {
+  const LogRotation rotation =
+      ParseLogRotation(R"({"maxsize": 2, "maxage": 3, "maxbackups": 4, "localtime": true})").value();
+  EXPECT_EQ(rotation.max_size_bytes, 2u << 20);
+  EXPECT_EQ(rotation.max_age_days, 3u);
+  EXPECT_EQ(rotation.max_backups, 4u);
+  EXPECT_TRUE(rotation.local_time);
+  EXPECT_FALSE(rotation.compress);
+  EXPECT_FALSE(ParseLogRotation("{").ok());
+  EXPECT_FALSE(ParseLogRotation(R"({"maxsize": "2"})").ok());
+}
+
+}  // namespace
+}  // namespace kvorum::config

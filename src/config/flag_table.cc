@@ -1,0 +1,439 @@
+#include "config/flag_table.h"
+
+#include "absl/strings/ascii.h"
+#include "base/check.h"
+
+namespace kvorum::config {
+namespace {
+
+constexpr std::string_view kRotationDefault =
+    R"({"maxsize": 100, "maxage": 0, "maxbackups": 0, "localtime": false, "compress": false})";
+
+/// A flag of a part that is not built; `part` as the refusal names it.
+Flag NotBuilt(std::string_view name, Kind kind, std::string_view default_text, std::string_view file_key,
+              std::string_view part, Target target = {}) {
+  return {.name = name,
+          .kind = kind,
+          .default_text = default_text,
+          .file_key = file_key,
+          .target = target,
+          .help = part,
+          .built = false};
+}
+
+Flag Choice(std::string_view name, std::string_view default_text, std::string Config::*target,
+            std::string_view choices, std::string_view help) {
+  return {.name = name,
+          .kind = Kind::kString,
+          .default_text = default_text,
+          .file_key = name,
+          .target = target,
+          .help = help,
+          .choices = choices};
+}
+
+Flag Renamed(std::string_view name, std::string_view replaced_by) {
+  return {.name = name,
+          .kind = Kind::kString,  // read as the flag that replaces it
+          .default_text = "",
+          .file_key = name,
+          .target = {},
+          .help = "",
+          .replaced_by = replaced_by};
+}
+
+Flag RenamedGate(std::string_view name, std::string_view default_text, std::string_view gate) {
+  return {.name = name,
+          .kind = Kind::kBool,
+          .default_text = default_text,
+          .file_key = name,
+          .target = {},
+          .help = "",
+          .replaced_by_gate = gate};
+}
+
+Flag Ignored(std::string_view name) {
+  return {.name = name, .kind = Kind::kIgnored, .default_text = "", .file_key = "", .target = {}, .help = ""};
+}
+
+FlagSection MemberSection() {
+  return {
+      "Member",
+      {
+          {"name", Kind::kString, "default", "name", &Config::name, "Human-readable name of this member."},
+          {"data-dir", Kind::kString, "", "data-dir", &Config::data_dir,
+           "Path of the data directory; empty: the member's name and '.etcd'."},
+          {"wal-dir", Kind::kString, "", "wal-dir", &Config::wal_dir,
+           "Path of a directory of its own for the write-ahead log."},
+          {"snapshot-count", Kind::kUint, "10000", "snapshot-count", &Config::snapshot_count,
+           "Applied entries after which a snapshot is made."},
+          {"snapshot-catchup-entries", Kind::kUint, "5000", "snapshot-catchup-entries",
+           &Config::snapshot_catchup_entries, "Entries that a snapshot leaves in memory for slow followers."},
+          {"heartbeat-interval", Kind::kUint, "100", "heartbeat-interval", &Config::heartbeat_interval_ms,
+           "Milliseconds between heartbeats of the leader."},
+          {"election-timeout", Kind::kUint, "1000", "election-timeout", &Config::election_timeout_ms,
+           "Milliseconds without a leader after which an election begins."},
+          {"initial-election-tick-advance", Kind::kBool, "true", "initial-election-tick-advance",
+           &Config::initial_election_tick_advance, "Wait less for the first election after a start."},
+          {"listen-peer-urls", Kind::kUrls, "http://localhost:2380", "listen-peer-urls",
+           &Config::listen_peer_urls, "URLs to listen on for other members."},
+          {"listen-client-urls", Kind::kUrls, "http://localhost:2379", "listen-client-urls",
+           &Config::listen_client_urls, "URLs to listen on for clients, gRPC and HTTP."},
+          {"listen-client-http-urls", Kind::kOptionalUrls, "", "listen-client-http-urls",
+           &Config::listen_client_http_urls,
+           "URLs for HTTP clients alone; the client URLs then serve gRPC only."},
+          {"max-snapshots", Kind::kUint, "5", "max-snapshots", &Config::max_snapshots,
+           "Snapshot files to keep (0: all)."},
+          {"max-wals", Kind::kUint, "5", "max-wals", &Config::max_wals, "Log segments to keep (0: all)."},
+          {"memory-mlock", Kind::kBool, "false", "memory-mlock", &Config::memory_mlock,
+           "Keep the process's memory from being swapped out."},
+          {"quota-backend-bytes", Kind::kInt, "0", "quota-backend-bytes", &Config::quota_backend_bytes,
+           "Size of the database at which writes end with an alarm (0: 2 GiB; negative: no limit)."},
+          {"backend-bbolt-freelist-type", Kind::kString, "", "backend-bbolt-freelist-type",
+           &Config::backend_bbolt_freelist_type,
+           "array or map: taken for etcd's sake, of no effect, for the database keeps its free pages itself.",
+           true, "|array|map"},
+          {"backend-batch-interval", Kind::kDuration, "0s", "backend-batch-interval",
+           &Config::backend_batch_interval, "Longest time before the database commits (0: 100ms)."},
+          {"backend-batch-limit", Kind::kInt, "0", "backend-batch-limit", &Config::backend_batch_limit,
+           "Most writes before the database commits (0: 10000)."},
+          {"max-txn-ops", Kind::kUint, "128", "max-txn-ops", &Config::max_txn_ops,
+           "Most operations in one list of a transaction."},
+          {"max-request-bytes", Kind::kUint, "1572864", "max-request-bytes", &Config::max_request_bytes,
+           "Largest request of a client."},
+          {"max-concurrent-streams", Kind::kUint32, "4294967295", "max-concurrent-streams",
+           &Config::max_concurrent_streams, "Most streams that a client opens at a time on one connection."},
+          {"grpc-keepalive-min-time", Kind::kDuration, "5s", "grpc-keepalive-min-time",
+           &Config::grpc_keepalive_min_time, "Shortest time between pings of a client."},
+          {"grpc-keepalive-interval", Kind::kDuration, "2h0m0s", "grpc-keepalive-interval",
+           &Config::grpc_keepalive_interval, "Idle time after which a client is pinged (0: never)."},
+          {"grpc-keepalive-timeout", Kind::kDuration, "20s", "grpc-keepalive-timeout",
+           &Config::grpc_keepalive_timeout, "Time to wait for the answer to a ping (0: for ever)."},
+          {"socket-reuse-port", Kind::kBool, "false", "socket-options.reuse-port", &Config::socket_reuse_port,
+           "Listen with SO_REUSEPORT."},
+          {"socket-reuse-address", Kind::kBool, "false", "socket-options.reuse-address",
+           &Config::socket_reuse_address, "Listen with SO_REUSEADDR."},
+          {"io-threads", Kind::kUint, "0", "io-threads", &Config::io_threads,
+           "Threads that serve connections (0: as many as there are cores)."},
+          NotBuilt("raft-read-timeout", Kind::kDuration, "5s", "", "connections between members"),
+          NotBuilt("raft-write-timeout", Kind::kDuration, "5s", "", "connections between members"),
+      }};
+}
+
+FlagSection ClusteringSection() {
+  constexpr std::string_view kDiscovery = "discovery";
+  return {
+      "Clustering",
+      {
+          {"initial-advertise-peer-urls", Kind::kUrls, "http://localhost:2380", "initial-advertise-peer-urls",
+           &Config::initial_advertise_peer_urls, "This member's peer URLs, for the rest of the cluster."},
+          {"initial-cluster", Kind::kString, "default=http://localhost:2380", "initial-cluster",
+           &Config::initial_cluster, "The first members, 'name=url,name=url'."},
+          Choice("initial-cluster-state", "new", &Config::initial_cluster_state, "new|existing",
+                 "Whether the cluster is 'new' or 'existing'."),
+          {"initial-cluster-token", Kind::kString, "etcd-cluster", "initial-cluster-token",
+           &Config::initial_cluster_token, "What tells this cluster's ids from those of others."},
+          {"advertise-client-urls", Kind::kUrls, "http://localhost:2379", "advertise-client-urls",
+           &Config::advertise_client_urls,
+           "This member's client URLs, for the world; needed where --listen-client-urls is set."},
+          {"pre-vote", Kind::kBool, "true", "pre-vote", &Config::pre_vote,
+           "Ask before an election whether it could be won."},
+          {"auto-compaction-retention", Kind::kString, "0", "auto-compaction-retention",
+           &Config::auto_compaction_retention,
+           "History that is kept: hours, a duration, or with mode 'revision' a count (0: all)."},
+          Choice("auto-compaction-mode", "periodic", &Config::auto_compaction_mode, "",
+                 "What the retention counts: 'periodic' or 'revision'."),
+          Choice("v2-deprecation", "write-only", &Config::v2_deprecation,
+                 "write-only|write-only-skip-check|write-only-drop-data|gone",
+                 "Stage of v2's removal; deprecated: the default is what holds."),
+          NotBuilt("strict-reconfig-check", Kind::kBool, "true", "strict-reconfig-check",
+                   "membership changes"),
+          NotBuilt("max-learners", Kind::kInt, "1", "max-learners", "membership changes"),
+          NotBuilt("discovery", Kind::kString, "", "discovery", kDiscovery, &Config::discovery),
+          NotBuilt("discovery-token", Kind::kString, "", "discovery-config.token", kDiscovery,
+                   &Config::discovery_token),
+          NotBuilt("discovery-endpoints", Kind::kList, "", "discovery-config.client.endpoints", kDiscovery,
+                   &Config::discovery_endpoints),
+          NotBuilt("discovery-dial-timeout", Kind::kDuration, "2s", "discovery-config.client.dial-timeout",
+                   kDiscovery),
+          NotBuilt("discovery-request-timeout", Kind::kDuration, "5s",
+                   "discovery-config.client.request-timeout", kDiscovery),
+          NotBuilt("discovery-keepalive-time", Kind::kDuration, "2s",
+                   "discovery-config.client.keepalive-time", kDiscovery),
+          NotBuilt("discovery-keepalive-timeout", Kind::kDuration, "6s",
+                   "discovery-config.client.keepalive-timeout", kDiscovery),
+          NotBuilt("discovery-insecure-transport", Kind::kBool, "true",
+                   "discovery-config.client.secure.insecure-transport", kDiscovery),
+          NotBuilt("discovery-insecure-skip-tls-verify", Kind::kBool, "false",
+                   "discovery-config.client.secure.insecure-skip-tls-verify", kDiscovery),
+          NotBuilt("discovery-cert", Kind::kString, "", "discovery-config.client.secure.cert", kDiscovery,
+                   &Config::discovery_cert),
+          NotBuilt("discovery-key", Kind::kString, "", "discovery-config.client.secure.key", kDiscovery,
+                   &Config::discovery_key),
+          NotBuilt("discovery-cacert", Kind::kString, "", "discovery-config.client.secure.cacert", kDiscovery,
+                   &Config::discovery_cacert),
+          NotBuilt("discovery-user", Kind::kString, "", "discovery-config.client.auth.username", kDiscovery,
+                   &Config::discovery_user),
+          NotBuilt("discovery-password", Kind::kString, "", "discovery-config.client.auth.password",
+                   kDiscovery, &Config::discovery_password),
+          {.name = "discovery-fallback",
+           .kind = Kind::kString,
+           .default_text = "exit",
+           .file_key = "",
+           .target = &Config::discovery_fallback,
+           .help = kDiscovery,
+           .built = false,
+           .choices = "exit|proxy"},
+          NotBuilt("discovery-proxy", Kind::kString, "", "discovery-proxy", kDiscovery,
+                   &Config::discovery_proxy),
+          NotBuilt("discovery-srv", Kind::kString, "", "discovery-srv", kDiscovery, &Config::discovery_srv),
+          NotBuilt("discovery-srv-name", Kind::kString, "", "discovery-srv-name", kDiscovery),
+      }};
+}
+
+FlagSection SecuritySection() {
+  constexpr std::string_view kTls = "TLS";
+  constexpr std::string_view kAuth = "authentication";
+  return {
+      "Security",
+      {
+          {"cors", Kind::kOrigins, "*", "cors", &Config::cors,
+           "Origins that browsers may call from ('*': all)."},
+          {"host-whitelist", Kind::kList, "*", "host-whitelist", &Config::host_whitelist,
+           "Host names accepted on connections without TLS ('*': all)."},
+          NotBuilt("cert-file", Kind::kString, "", "client-transport-security.cert-file", kTls,
+                   &Config::cert_file),
+          NotBuilt("key-file", Kind::kString, "", "client-transport-security.key-file", kTls,
+                   &Config::key_file),
+          NotBuilt("client-cert-file", Kind::kString, "", "client-transport-security.client-cert-file", kTls),
+          NotBuilt("client-key-file", Kind::kString, "", "client-transport-security.client-key-file", kTls),
+          NotBuilt("client-cert-auth", Kind::kBool, "false", "client-transport-security.client-cert-auth",
+                   kTls),
+          NotBuilt("client-crl-file", Kind::kString, "", "", kTls),
+          NotBuilt("client-cert-allowed-hostname", Kind::kList, "",
+                   "client-transport-security.allowed-hostname", kTls),
+          NotBuilt("trusted-ca-file", Kind::kString, "", "client-transport-security.trusted-ca-file", kTls),
+          NotBuilt("auto-tls", Kind::kBool, "false", "client-transport-security.auto-tls", kTls,
+                   &Config::auto_tls),
+          NotBuilt("peer-cert-file", Kind::kString, "", "peer-transport-security.cert-file", kTls,
+                   &Config::peer_cert_file),
+          NotBuilt("peer-key-file", Kind::kString, "", "peer-transport-security.key-file", kTls,
+                   &Config::peer_key_file),
+          NotBuilt("peer-client-cert-file", Kind::kString, "", "peer-transport-security.client-cert-file",
+                   kTls),
+          NotBuilt("peer-client-key-file", Kind::kString, "", "peer-transport-security.client-key-file",
+                   kTls),
+          NotBuilt("peer-client-cert-auth", Kind::kBool, "false", "peer-transport-security.client-cert-auth",
+                   kTls),
+          NotBuilt("peer-trusted-ca-file", Kind::kString, "", "peer-transport-security.trusted-ca-file",
+                   kTls),
+          NotBuilt("peer-auto-tls", Kind::kBool, "false", "peer-transport-security.auto-tls", kTls,
+                   &Config::peer_auto_tls),
+          NotBuilt("self-signed-cert-validity", Kind::kUint, "1", "self-signed-cert-validity", kTls),
+          NotBuilt("peer-crl-file", Kind::kString, "", "", kTls),
+          NotBuilt("peer-cert-allowed-cn", Kind::kList, "", "peer-transport-security.allowed-cn", kTls),
+          NotBuilt("peer-cert-allowed-hostname", Kind::kList, "", "peer-transport-security.allowed-hostname",
+                   kTls),
+          NotBuilt("peer-skip-client-san-verification", Kind::kBool, "false",
+                   "peer-transport-security.skip-client-san-verification", kTls),
+          NotBuilt("cipher-suites", Kind::kList, "", "cipher-suites", kTls, &Config::cipher_suites),
+          NotBuilt("tls-min-version", Kind::kString, "TLS1.2", "tls-min-version", kTls,
+                   &Config::tls_min_version),
+          NotBuilt("tls-max-version", Kind::kString, "", "tls-max-version", kTls, &Config::tls_max_version),
+          NotBuilt("auth-token", Kind::kString, "simple", "auth-token", kAuth),
+          NotBuilt("bcrypt-cost", Kind::kUint, "10", "bcrypt-cost", kAuth),
+          NotBuilt("auth-token-ttl", Kind::kUint, "300", "auth-token-ttl", kAuth),
+      }};
+}
+
+FlagSection MonitoringSection() {
+  return {"Monitoring",
+          {
+              Choice("metrics", "basic", &Config::metrics, "",
+                     "'basic', or 'extensive' for histograms of each call."),
+              {"listen-metrics-urls", Kind::kOptionalUrls, "", "listen-metrics-urls",
+               &Config::listen_metrics_urls, "Further URLs for /metrics and the health endpoints."},
+              NotBuilt("enable-pprof", Kind::kBool, "false", "enable-pprof", "profiles over HTTP"),
+          }};
+}
+
+FlagSection LoggingSection() {
+  return {"Logging",
+          {
+              {"logger", Kind::kString, "zap", "logger", &Config::logger,
+               "'zap': the form of the log lines; the only one."},
+              {"log-outputs", Kind::kList, "default", "log-outputs", &Config::log_outputs,
+               "Where log lines go: 'stderr', 'stdout', 'systemd/journal' or files; 'default' is standard "
+               "error, or the journal under systemd."},
+              {"log-level", Kind::kString, "info", "log-level", &Config::log_level,
+               "debug, info, warn, error, panic or fatal."},
+              {"log-format", Kind::kString, "json", "log-format", &Config::log_format, "json or console."},
+              {"enable-log-rotation", Kind::kBool, "false", "enable-log-rotation",
+               &Config::enable_log_rotation, "Rotate the one file of --log-outputs."},
+              {"log-rotation-config-json", Kind::kString, kRotationDefault, "log-rotation-config-json",
+               &Config::log_rotation_config_json,
+               "How: MiB a file, days and number of old ones kept (0: all), names in local time, gzip."},
+              {"warning-apply-duration", Kind::kDuration, "100ms", "warning-apply-duration",
+               &Config::warning_apply_duration, "Log an entry that took longer than this to apply."},
+              {"warning-unary-request-duration", Kind::kDuration, "300ms", "warning-unary-request-duration",
+               &Config::warning_unary_request_duration, "Log a call that took longer than this."},
+          }};
+}
+
+FlagSection FeatureSection() {
+  constexpr std::string_view kTracing = "distributed tracing";
+  constexpr std::string_view kChecks = "hash comparison between members";
+  return {
+      "Features",
+      {
+          {"feature-gates", Kind::kGates, "", "feature-gates", &Config::feature_gates,
+           "'Gate=true,Gate=false'; no gate can be changed yet."},
+          {"enable-grpc-gateway", Kind::kBool, "true", "enable-grpc-gateway", &Config::enable_grpc_gateway,
+           "Serve the JSON forms of the calls once they are there; taken for etcd's sake."},
+          {"compaction-batch-limit", Kind::kInt, "0", "compaction-batch-limit",
+           &Config::compaction_batch_limit, "Revisions that one step of a compaction removes (0: 1000)."},
+          {"compaction-sleep-interval", Kind::kDuration, "0s", "compaction-sleep-interval",
+           &Config::compaction_sleep_interval, "Pause between the steps of a compaction (0: 10ms)."},
+          {"watch-progress-notify-interval", Kind::kDuration, "0s", "watch-progress-notify-interval",
+           &Config::watch_progress_notify_interval, "Time between progress notifications (0: 10m)."},
+          {"bootstrap-defrag-threshold-megabytes", Kind::kUint, "0", "bootstrap-defrag-threshold-megabytes",
+           &Config::bootstrap_defrag_threshold_megabytes,
+           "Defragment at the start where that much would be freed (0: never)."},
+          NotBuilt("corrupt-check-time", Kind::kDuration, "0s", "corrupt-check-time", kChecks,
+                   &Config::corrupt_check_time),
+          NotBuilt("compact-hash-check-time", Kind::kDuration, "1m0s", "compact-hash-check-time", kChecks,
+                   &Config::compact_hash_check_time),
+          NotBuilt("downgrade-check-time", Kind::kDuration, "5s", "downgrade-check-time", "downgrades",
+                   &Config::downgrade_check_time),
+          NotBuilt("enable-distributed-tracing", Kind::kBool, "false", "enable-distributed-tracing",
+                   kTracing),
+          NotBuilt("distributed-tracing-address", Kind::kString, "localhost:4317",
+                   "distributed-tracing-address", kTracing),
+          NotBuilt("distributed-tracing-service-name", Kind::kString, "etcd",
+                   "distributed-tracing-service-name", kTracing),
+          NotBuilt("distributed-tracing-instance-id", Kind::kString, "", "distributed-tracing-instance-id",
+                   kTracing),
+          NotBuilt("distributed-tracing-sampling-rate", Kind::kInt, "0", "distributed-tracing-sampling-rate",
+                   kTracing),
+      }};
+}
+
+FlagSection UnsafeSection() {
+  return {"Unsafe",
+          {
+              NotBuilt("force-new-cluster", Kind::kBool, "false", "force-new-cluster",
+                       "rewriting the membership", &Config::force_new_cluster),
+              {"unsafe-no-fsync", Kind::kBool, "false", "unsafe-no-fsync", &Config::unsafe_no_fsync,
+               "Never wait for the disk: what was acknowledged may be lost."},
+          }};
+}
+
+/// Names of releases up to 3.6, and what of older ones is known by name.
+FlagSection OlderSection() {
+  constexpr std::string_view kProxy = "the v2 proxy";
+  constexpr std::string_view kV2 = "the v2 API";
+  return {"",
+          {
+              Renamed("experimental-compact-hash-check-time", "compact-hash-check-time"),
+              Renamed("experimental-corrupt-check-time", "corrupt-check-time"),
+              Renamed("experimental-compaction-batch-limit", "compaction-batch-limit"),
+              Renamed("experimental-watch-progress-notify-interval", "watch-progress-notify-interval"),
+              Renamed("experimental-warning-apply-duration", "warning-apply-duration"),
+              Renamed("experimental-bootstrap-defrag-threshold-megabytes",
+                      "bootstrap-defrag-threshold-megabytes"),
+              Renamed("experimental-memory-mlock", "memory-mlock"),
+              Renamed("experimental-snapshot-catchup-entries", "snapshot-catchup-entries"),
+              Renamed("experimental-compaction-sleep-interval", "compaction-sleep-interval"),
+              Renamed("experimental-downgrade-check-time", "downgrade-check-time"),
+              Renamed("experimental-peer-skip-client-san-verification", "peer-skip-client-san-verification"),
+              Renamed("experimental-enable-distributed-tracing", "enable-distributed-tracing"),
+              Renamed("experimental-distributed-tracing-address", "distributed-tracing-address"),
+              Renamed("experimental-distributed-tracing-service-name", "distributed-tracing-service-name"),
+              Renamed("experimental-distributed-tracing-instance-id", "distributed-tracing-instance-id"),
+              Renamed("experimental-distributed-tracing-sampling-rate", "distributed-tracing-sampling-rate"),
+              Renamed("experimental-warning-unary-request-duration", "warning-unary-request-duration"),
+              RenamedGate("experimental-initial-corrupt-check", "false", "InitialCorruptCheck"),
+              RenamedGate("experimental-compact-hash-check-enabled", "false", "CompactHashCheck"),
+              RenamedGate("experimental-enable-lease-checkpoint", "false", "LeaseCheckpoint"),
+              RenamedGate("experimental-enable-lease-checkpoint-persist", "false", "LeaseCheckpointPersist"),
+              RenamedGate("experimental-txn-mode-write-with-shared-buffer", "true",
+                          "TxnModeWriteWithSharedBuffer"),
+              RenamedGate("experimental-stop-grpc-service-on-defrag", "false", "StopGRPCServiceOnDefrag"),
+              NotBuilt("enable-v2", Kind::kBool, "false", "enable-v2", kV2),
+              NotBuilt("experimental-enable-v2v3", Kind::kString, "", "experimental-enable-v2v3", kV2),
+              {.name = "proxy",
+               .kind = Kind::kString,
+               .default_text = "off",
+               .file_key = "proxy",
+               .target = {},
+               .help = kProxy,
+               .built = false,
+               .choices = "off|readonly|on"},
+              NotBuilt("proxy-failure-wait", Kind::kUint, "5000", "proxy-failure-wait", kProxy),
+              NotBuilt("proxy-refresh-interval", Kind::kUint, "30000", "proxy-refresh-interval", kProxy),
+              NotBuilt("proxy-dial-timeout", Kind::kUint, "1000", "proxy-dial-timeout", kProxy),
+              NotBuilt("proxy-write-timeout", Kind::kUint, "5000", "proxy-write-timeout", kProxy),
+              NotBuilt("proxy-read-timeout", Kind::kUint, "0", "proxy-read-timeout", kProxy),
+              Ignored("cluster-active-size"),
+              Ignored("cluster-remove-delay"),
+              Ignored("cluster-sync-interval"),
+              Ignored("config"),
+              Ignored("force"),
+              Ignored("max-result-buffer"),
+              Ignored("max-retry-attempts"),
+              Ignored("peer-heartbeat-interval"),
+              Ignored("peer-election-timeout"),
+              Ignored("retry-interval"),
+              Ignored("snapshot"),
+              Ignored("v"),
+              Ignored("vv"),
+              Ignored("test.coverprofile"),
+              Ignored("test.outputdir"),
+          }};
+}
+
+}  // namespace
+
+std::string Flag::EnvironmentName() const {
+  std::string name_in_capitals = absl::AsciiStrToUpper(std::string(name));
+  std::replace(name_in_capitals.begin(), name_in_capitals.end(), '-', '_');
+  return "ETCD_" + name_in_capitals;
+}
+
+const std::vector<FlagSection>& FlagSections() {
+  static const auto* const sections = new std::vector<FlagSection>{
+      MemberSection(),  ClusteringSection(), SecuritySection(), MonitoringSection(),
+      LoggingSection(), FeatureSection(),    UnsafeSection(),   OlderSection()};
+  return *sections;
+}
+
+const Flag* FindFlag(std::string_view name) {
+  static const auto* const by_name = [] {
+    auto* map = new std::map<std::string_view, const Flag*>();
+    for (const FlagSection& section : FlagSections()) {
+      for (const Flag& flag : section.flags) {
+        KVORUM_CHECK(map->emplace(flag.name, &flag).second, "two flags are named {}", flag.name);
+      }
+    }
+    return map;
+  }();
+  const auto found = by_name->find(name);
+  return found == by_name->end() ? nullptr : found->second;
+}
+
+const Gates& DefaultGates() {
+  static const auto* const gates = new Gates{{"AllAlpha", false},
+                                             {"AllBeta", false},
+                                             {"CompactHashCheck", false},
+                                             {"FastLeaseKeepAlive", true},
+                                             {"InitialCorruptCheck", false},
+                                             {"LeaseCheckpoint", false},
+                                             {"LeaseCheckpointPersist", false},
+                                             {"PriorityRequest", false},
+                                             {"SetMemberLocalAddr", false},
+                                             {"StopGRPCServiceOnDefrag", false},
+                                             {"TxnModeWriteWithSharedBuffer", true}};
+  return *gates;
+}
+
+}  // namespace kvorum::config
