@@ -29,8 +29,8 @@ struct RangeOptions {
   int64_t revision = 0;  ///< <= 0: the newest
   int64_t limit = 0;     ///< <= 0: no limit
   bool count_only = false;
-  /// The walk over the index may end at the limit; RangeResult::count is then just what was seen. For reads in
-  /// pieces, each of which would count all that follow again.
+  /// The walk over the index may end at the limit; RangeResult::count is then just what was seen. For reads
+  /// in pieces, each of which would count all that follow again.
   bool skip_count = false;
 };
 

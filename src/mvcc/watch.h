@@ -25,14 +25,14 @@ struct WatchSpec {
 /// Some of a watcher's events, in order.
 struct WatchBatch {
   int64_t watch_id = 0;
-  /// The store's revision when the batch was formed: never under the last event's. 0 in a compaction notice.
+  /// Everything up to here was handed out to the watcher: never under the last event's revision. 0 in a
+  /// compaction notice.
   int64_t revision = 0;
   /// Not 0: the watcher was behind this compaction; it is gone, and there are no events.
   int64_t compact_revision = 0;
   /// Each the wire form of one `WatchResponse.events` element, tag and length included, so that a response is
-  /// its head followed by these bytes. One buffer holds whole events only; watchers share the buffers.
+  /// its head followed by these bytes, and may be split between any two. Watchers share the buffers.
   std::vector<Bytes> events;
-  /// Where each event of `events` begins, counted over the buffers joined; for splitting a large response.
   size_t event_count = 0;
   size_t bytes = 0;  ///< of `events` together
 };
@@ -44,23 +44,28 @@ class WatchStream {
   virtual ~WatchStream() = default;
 
   /// Adds a watcher; its events begin to come only after this returns. `watch_id` 0: the smallest free one;
-  /// the id is returned. Errors (texts of reference v3-api.md §6.8): InvalidArgument "mvcc: watcher range is
-  /// empty", "mvcc: duplicate watch ID provided on the WatchStream".
+  /// the id is returned. An empty key means one zero byte. To name a revision that the events certainly
+  /// follow, read the store's before the call and pass the one after it as `start_revision`. A start that was
+  /// compacted is accepted; a notice follows. Errors (texts of reference v3-api.md §6.8): InvalidArgument
+  /// "mvcc: watcher range is empty", "mvcc: duplicate watch ID provided on the WatchStream"; CompactedError
+  /// for a negative start.
   virtual absl::StatusOr<int64_t> Watch(int64_t watch_id, WatchSpec spec) = 0;
-  /// False where there is no such id.
+  /// False where there is no such id. True for a watcher that got its compaction notice: its id stays in use
+  /// until this call.
   virtual bool Cancel(int64_t watch_id) = 0;
 
-  /// What is there to be sent, about `max_bytes` of it (at least one batch): fair between the stream's
-  /// watchers, all events of one revision of one watcher in one batch. Arms `ready` again when it returns
-  /// less than there could be nothing more of.
+  /// What is there to be sent, about `max_bytes` of it (at least one batch): in the order in which it came,
+  /// so fair between the stream's watchers; all events of one revision of one watcher in one batch. Arms
+  /// `ready` again, and calls it where something is left.
   virtual std::vector<WatchBatch> Take(size_t max_bytes) = 0;
 
   /// The revision up to which every event of every watcher was taken; 0 where some watcher is behind or
-  /// starts in the future, or there is none.
+  /// starts in the future (behind the next revision), or there is none.
   virtual int64_t SyncedRevision() = 0;
   /// The same for one watcher.
   virtual int64_t SyncedRevision(int64_t watch_id) = 0;
 
+  /// Without those that got their compaction notice.
   virtual size_t watcher_count() const = 0;
 };
 
@@ -71,16 +76,18 @@ class WatchHub {
  public:
   virtual ~WatchHub() = default;
 
-  /// `ready` is called, from any thread and without locks, when there is something to take and it was not
-  /// called since the last `Take`; it must return at once (typically it posts to the stream's executor).
-  /// Thread-safe.
+  /// `ready` is called, from any thread and without the hub's locks, when there is something to take and it
+  /// was not called since the last `Take`; it must return at once, without calling into the stream (typically
+  /// it posts to the stream's executor). It is not called any more once the stream's destructor returns; the
+  /// stream must go before the store does. Thread-safe.
   virtual std::unique_ptr<WatchStream> NewStream(absl::AnyInvocable<void()> ready) = 0;
 
   /// One fair turn of reading history for streams that are behind, at most about `max_records` records; true
-  /// where there is more to do. To be called on a background executor whenever `on_behind` was called.
+  /// where there is more to do. To be called on a background executor, by one thread at a time, whenever
+  /// `on_behind` was called, until it returns false.
   virtual bool CatchUpStep(size_t max_records) = 0;
   /// `on_behind` is called, from any thread, when a stream falls behind and no catch-up is known to be
-  /// needed.
+  /// needed. It must return at once, without calling into the hub.
   virtual void SetBehindCallback(absl::AnyInvocable<void()> on_behind) = 0;
 };
 

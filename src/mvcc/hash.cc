@@ -1,0 +1,106 @@
+#include <algorithm>
+
+#include "base/crc32c.h"
+#include "base/status.h"
+#include "mvcc/record_format.h"
+#include "mvcc/store_impl.h"
+
+namespace kvorum::mvcc {
+namespace {
+
+constexpr size_t kKeysPerHold = 2048;
+/// A view is let go after this many records, so that a long hash keeps no old pages in use.
+constexpr size_t kRecordsPerView = 10'000;
+
+}  // namespace
+
+/// Which of the records up to the compacted revision are hashed (reference: backend-schema.md §7, v3-api.md
+/// §6.11 HashKV).
+struct StoreImpl::KeepSet {
+  /// No key lives at the revision: then etcd hashes every such record that its compaction left.
+  bool nothing_lives = true;
+  std::vector<Revision> kept;  ///< ascending
+};
+
+absl::StatusOr<StoreImpl::KeepSet> StoreImpl::CollectKeepSet(int64_t at, int64_t compacted) {
+  KeepSet keep;
+  std::vector<Revision> survivors;  // of the compaction itself
+  std::string cursor;
+  for (bool more = true; more;) {
+    absl::ReaderMutexLock lock(&mutex_);
+    if (compact_revision() != compacted) return absl::AbortedError("compacted meanwhile");
+    std::string from = cursor;
+    more = index_.NewestSome(at, kKeysPerHold, &cursor, [&](KeyHistory::Item item) {
+      if (item.tombstone != 0) return;
+      keep.nothing_lives = false;
+      if (item.main <= compacted) keep.kept.push_back(item.revision());
+    });
+    if (!keep.nothing_lives || compacted < 0) continue;
+    index_.NewestSome(compacted, kKeysPerHold, &from, [&](KeyHistory::Item item) {
+      if (item.tombstone == 0) survivors.push_back(item.revision());
+    });
+  }
+  if (keep.nothing_lives) keep.kept = std::move(survivors);
+  std::sort(keep.kept.begin(), keep.kept.end());
+  return keep;
+}
+
+absl::StatusOr<uint32_t> StoreImpl::HashRecords(int64_t at, int64_t compacted, const KeepSet& keep) {
+  uint32_t crc = Crc32c(0, backend::BucketName(backend::Bucket::kKey));
+  auto kept = keep.kept.begin();
+  absl::Status bad;
+  std::string next(RevisionKey({0, 0}).view());
+  const std::string end(RevisionKey({at + 1, 0}).view());
+  for (bool more = true; more;) {
+    more = false;
+    size_t seen = 0;
+    const auto visit = [&](std::string_view key, std::string_view value) {
+      if (seen++ == kRecordsPerView) {
+        next.assign(key);
+        more = true;
+        return false;
+      }
+      const std::optional<ParsedRevision> parsed = ParseRevisionKey(key);
+      if (!parsed.has_value()) {
+        bad = absl::DataLossError("a key in the key bucket is no revision");
+        return false;
+      }
+      if (parsed->revision.main <= compacted) {
+        while (kept != keep.kept.end() && *kept < parsed->revision) ++kept;
+        if (parsed->tombstone || kept == keep.kept.end() || *kept != parsed->revision) return true;
+      }
+      crc = Crc32c(Crc32c(crc, key), value);
+      return true;
+    };
+    const std::unique_ptr<backend::ReadView> view = backend_->NewReadView();
+    KVORUM_RETURN_IF_ERROR(view->Scan(backend::Bucket::kKey, next, end, visit));
+    KVORUM_RETURN_IF_ERROR(bad);
+  }
+  if (compact_revision() != compacted) return absl::AbortedError("compacted meanwhile");
+  return crc;
+}
+
+absl::StatusOr<HashResult> StoreImpl::Hash(int64_t revision) {
+  const MonotonicTime start = clock_ == nullptr ? MonotonicTime() : clock_->Now();
+  for (;;) {
+    HashResult result;
+    {
+      absl::ReaderMutexLock lock(&mutex_);
+      result.current_revision = current_revision();
+      result.compact_revision = compact_revision();
+      result.revision = revision <= 0 ? result.current_revision : revision;
+      KVORUM_RETURN_IF_ERROR(CheckReadable(result.revision, result.current_revision));
+    }
+    const absl::StatusOr<KeepSet> keep = CollectKeepSet(result.revision, result.compact_revision);
+    if (absl::IsAborted(keep.status())) continue;
+    KVORUM_RETURN_IF_ERROR(keep.status());
+    const absl::StatusOr<uint32_t> hash = HashRecords(result.revision, result.compact_revision, *keep);
+    if (absl::IsAborted(hash.status())) continue;
+    KVORUM_RETURN_IF_ERROR(hash.status());
+    result.hash = *hash;
+    if (clock_ != nullptr) metrics_.hash_duration.Observe(clock_->Now() - start);
+    return result;
+  }
+}
+
+}  // namespace kvorum::mvcc
