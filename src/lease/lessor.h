@@ -63,13 +63,15 @@ class Lessor {
   virtual absl::Status Remove(LeaseId id) = 0;
   /// The remaining TTL as of now, so that the next primary goes on from there. Unknown leases are ignored.
   virtual void Checkpoint(LeaseId id, int64_t remaining_ttl_seconds) = 0;
+  /// Both ignore unknown leases. A key that moves is detached from its earlier lease by the caller.
   virtual void Attach(LeaseId id, std::string_view key) = 0;
   virtual void Detach(LeaseId id, std::string_view key) = 0;
 
   // Thread-safe.
 
   virtual bool Exists(LeaseId id) const = 0;
-  /// Starts the lease's time again: the granted TTL. Errors: NotFound, NotPrimary.
+  /// Starts the lease's time again: the granted TTL. Errors: NotFound (also for a lease that has ended and is
+  /// only waiting to be revoked), NotPrimary.
   virtual absl::StatusOr<int64_t> Renew(LeaseId id) = 0;
   virtual absl::StatusOr<LeaseView> Get(LeaseId id, bool with_keys) const = 0;
   /// By remaining time.
@@ -89,7 +91,9 @@ class Lessor {
     LeaseId id;
     int64_t remaining_ttl_seconds = 0;
   };
-  /// Leases whose checkpoint is due, at most `limit`. Empty unless primary.
+  /// Leases whose checkpoint is due, at most `limit`, to be checkpointed through the log: each interval while
+  /// more than an interval remains, and at once (as 0: the granted TTL) where a renewal has overtaken one.
+  /// Empty unless primary.
   virtual std::vector<CheckpointItem> TakeDueCheckpoints(size_t limit) = 0;
 
   virtual void CheckInvariants() const = 0;
