@@ -1,0 +1,338 @@
+#include "member/applier.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "base/status.h"
+#include "cluster/v2_store_json.h"
+#include "member/errors.h"
+#include "raft/codec.h"
+
+namespace kvorum::member {
+namespace {
+
+using cluster::Cluster;
+
+constexpr std::chrono::milliseconds kTimeoutCheckInterval(50);
+/// So many entries are applied before those who wait for them are told, at most: one wake-up for all.
+constexpr size_t kMaxDeliveries = 64;
+/// How often the log in memory is cut, at least.
+constexpr uint64_t kCutIntervalEntries = 1000;
+
+/// The JSON of a raft configuration, as the meta bucket has it (reference: backend-schema.md §3).
+std::string ConfStateJson(const raft::ConfState& state) {
+  std::string out = "{";
+  const auto append = [&out](std::string_view name, const std::vector<raft::NodeId>& ids) {
+    if (ids.empty()) return;
+    out += fmt::format("\"{}\":[", name);
+    for (size_t i = 0; i < ids.size(); ++i) out += fmt::format("{}{}", i == 0 ? "" : ",", ids[i].value());
+    out += "],";
+  };
+  append("voters", state.voters);
+  append("learners", state.learners);
+  append("voters_outgoing", state.voters_outgoing);
+  append("learners_next", state.learners_next);
+  return out + fmt::format("\"auto_leave\":{}}}", state.auto_leave);
+}
+
+}  // namespace
+
+Applier::Applier(const Parts& parts, const MemberOptions& options, const Ports& ports)
+    : parts_(parts), options_(options), ports_(ports) {
+  last_snapshot_ = last_cut_ = parts.snapshot_index.value();
+}
+
+void Applier::Start() {
+  ports_.apply_executor->Post([this] { parts_.compactor->Run(); });
+}
+
+void Applier::Stop(absl::AnyInvocable<void()> done) {
+  ports_.apply_executor->Post([this, done = std::move(done)]() mutable {
+    stopped_ = true;
+    ports_.apply_executor->CancelTimer(timeout_timer_);
+    parts_.compactor->Stop(StoppedError());
+    for (Waiter& waiter : waiters_.TakeAll()) {
+      deliveries_.push_back({std::move(waiter), {.status = StoppedError()}});
+    }
+    Deliver();
+    done();
+  });
+}
+
+void Applier::Apply(std::vector<raft::Entry> entries, std::vector<Waiter> waiters,
+                    absl::AnyInvocable<void()> applied) {
+  ports_.apply_executor->Post([this, entries = std::move(entries), waiters = std::move(waiters),
+                               applied = std::move(applied)]() mutable {
+    AddWaiters(std::move(waiters));
+    if (parts_.state->failed.load(std::memory_order_acquire)) return;
+    if (!stopped_ && !entries.empty()) ApplyNow(entries);
+    applied();
+  });
+}
+
+void Applier::OnLeadershipLost() { parts_.lessor->Demote(); }
+
+void Applier::ApplyNow(const std::vector<raft::Entry>& entries) {
+  entry_start_ = ports_.clock->Now();
+  const uint64_t done = ports_.backend->applied().index;
+  for (const raft::Entry& entry : entries) {
+    // What the database has already was applied in an earlier run.
+    if (entry.index.value() > done) {
+      if (const absl::Status status = ApplyEntry(entry); !status.ok()) {
+        deliveries_.clear();
+        loop_->Fail(status);
+        return;
+      }
+    }
+    parts_.state->applied.store(entry.index.value(), std::memory_order_release);
+    if (deliveries_.size() >= kMaxDeliveries) Deliver();
+  }
+  Deliver();
+  CutIfDue(entries.back().term);
+}
+
+absl::Status Applier::ApplyEntry(const raft::Entry& entry) {
+  const uint64_t previous = ports_.backend->applied().index;
+  KVORUM_CHECK(previous == 0 || entry.index.value() == previous + 1, "entry {} after {}", entry.index,
+               previous);
+  ports_.backend->BeginEntry();
+  absl::Status status = absl::OkStatus();
+  if (entry.type == raft::EntryType::kConfChange) {
+    status = ApplyConfChange(entry);
+  } else if (entry.type != raft::EntryType::kNormal) {
+    status = EntryApplier::CheckAppliable(entry);
+  } else if (!entry.data.empty()) {
+    status = ApplyNormal(entry);
+  }
+  // An entry that cannot be applied must not count as applied; the database is not written to any more.
+  if (!status.ok()) return status;
+  ports_.backend->EndEntry({.index = entry.index.value(), .term = entry.term.value()});
+  if (entry.type == raft::EntryType::kNormal && entry.data.empty()) OnFirstOfTerm(entry.term);
+  return absl::OkStatus();
+}
+
+absl::Status Applier::ApplyNormal(const raft::Entry& entry) {
+  const std::optional<EntryView> view = ParseEntry(entry.data.view());
+  if (!view) {
+    KVORUM_RETURN_IF_ERROR(EntryApplier::CheckAppliable(entry));
+    membership_ = Bytes();
+    return parts_.entries->ApplyLegacy(*ParseLegacyRequest(entry.data.view()));
+  }
+  Waiter waiter = waiters_.Take(view->id);
+  const Want want = waiter.done ? Want::kReply : Want::kEffectOnly;
+  if (view->kind >= static_cast<uint32_t>(RequestKind::kClusterVersionSet)) membership_ = Bytes();
+  KVORUM_ASSIGN_OR_RETURN(ApplyResult result, parts_.entries->Apply(*view, want));
+  Finish(std::move(waiter), std::move(result), view->kind);
+  return absl::OkStatus();
+}
+
+void Applier::Finish(Waiter waiter, ApplyResult result, uint32_t kind) {
+  const MonotonicTime now = ports_.clock->Now();
+  const std::chrono::nanoseconds took = now - std::exchange(entry_start_, now);
+  parts_.metrics->ApplyDuration(kind, result.status.ok()).Observe(took);
+  if (took > options_.warning_apply_duration) {
+    parts_.metrics->slow_apply.Add();
+    KVORUM_LOG(*ports_.logger, kWarn, "apply request took too long", {"took", took},
+               {"expected-duration", options_.warning_apply_duration},
+               {"request", fmt::format("header:<ID:{} > {}", waiter.id, KindName(kind))},
+               {"response", fmt::format("size:{}", result.body.size())},
+               {"error", std::string(result.status.message())});
+  }
+  if (!waiter.done) return;
+  result.term = parts_.state->term.load(std::memory_order_relaxed);
+  deliveries_.push_back({std::move(waiter), std::move(result)});
+}
+
+void Applier::Deliver() {
+  if (deliveries_.empty()) return;
+  parts_.metrics->proposals_pending.Add(-static_cast<int64_t>(deliveries_.size()));
+  uint64_t bytes = 0;
+  for (Delivery& delivery : deliveries_) {
+    bytes += delivery.waiter.bytes;
+    delivery.waiter.done(std::move(delivery.result));
+  }
+  deliveries_.clear();
+  parts_.state->pending_bytes.fetch_sub(bytes, std::memory_order_relaxed);
+}
+
+// ---- Membership.
+
+absl::Status Applier::ApplyConfChange(const raft::Entry& entry) {
+  absl::StatusOr<raft::ConfChange> change = raft::DecodeConfChange(entry.data.view());
+  if (!change.ok()) {
+    return absl::InternalError(fmt::format("the conf change of log entry {} cannot be decoded", entry.index));
+  }
+  ApplyResult result;
+  result.status = parts_.cluster->Validate(*change);
+  if (result.status.code() == absl::StatusCode::kDataLoss) {
+    return absl::InternalError(
+        fmt::format("log entry {}: {}", entry.index, std::string(result.status.message())));
+  }
+  if (result.status.ok()) {
+    ChangeMembership(*change);
+    ports_.backend->Put(backend::Bucket::kMeta, "confState",
+                        Bytes::Copy(ConfStateJson(parts_.cluster->conf_state())));
+    TellTransport(*change);
+  } else {
+    // The core only has to learn that the change is over.
+    change->node_id = raft::kNoNode;
+  }
+  result.revision = parts_.store->current_revision();
+  Finish(waiters_.Take(RequestId(change->id)), std::move(result), 0);
+  loop_->ApplyConfChange(*std::move(change));
+  return absl::OkStatus();
+}
+
+void Applier::ChangeMembership(const raft::ConfChange& change) {
+  const MemberId id(change.node_id.value());
+  Cluster& cluster = *parts_.cluster;
+  membership_ = Bytes();
+  if (change.type == raft::ConfChangeType::kRemoveNode) {
+    cluster.RemoveMember(id, Cluster::Persist::kYes);
+    KVORUM_LOG(*ports_.logger, kInfo, "removed member", LogField::Id("cluster-id", cluster.id().value()),
+               LogField::Id("local-member-id", cluster.local().value()),
+               LogField::Id("removed-remote-peer-id", id.value()));
+    return;
+  }
+  absl::StatusOr<cluster::ChangeContext> context = cluster::ChangeContextFromJson(change.context.view());
+  KVORUM_CHECK(context.ok(), "{}", context.status().ToString());
+  if (change.type == raft::ConfChangeType::kUpdateNode) {
+    cluster.UpdatePeerUrls(id, std::move(context->member.peer_urls), Cluster::Persist::kYes);
+  } else if (context->is_promote) {
+    cluster.Promote(id, Cluster::Persist::kYes);
+  } else {
+    KVORUM_LOG(*ports_.logger, kInfo, "added member", LogField::Id("cluster-id", cluster.id().value()),
+               LogField::Id("local-member-id", cluster.local().value()),
+               LogField::Id("added-peer-id", id.value()),
+               {"added-peer-peer-urls", context->member.peer_urls});
+    context->member.id = id;
+    context->member.is_learner = change.type == raft::ConfChangeType::kAddLearnerNode;
+    cluster.AddMember(context->member, Cluster::Persist::kYes);
+  }
+  parts_.metrics->SetLearner(cluster.IsLocalLearner());
+}
+
+void Applier::TellTransport(const raft::ConfChange& change) {
+  const MemberId id(change.node_id.value());
+  if (id == parts_.cluster->local()) {
+    if (change.type == raft::ConfChangeType::kRemoveNode) parts_.on_removed();
+    return;
+  }
+  if (ports_.transport == nullptr) return;
+  const std::optional<cluster::Member> member = parts_.cluster->Find(id);
+  switch (change.type) {
+    case raft::ConfChangeType::kRemoveNode:
+      ports_.transport->RemovePeer(change.node_id);
+      break;
+    case raft::ConfChangeType::kUpdateNode:
+      ports_.transport->UpdatePeer(change.node_id, member->peer_urls);
+      break;
+    case raft::ConfChangeType::kAddNode:
+    case raft::ConfChangeType::kAddLearnerNode:
+      ports_.transport->AddPeer(change.node_id, member->peer_urls);
+      break;
+  }
+}
+
+void Applier::OnFirstOfTerm(raft::Term term) {
+  parts_.state->applied_leader_term.store(term.value(), std::memory_order_release);
+  entry_start_ = ports_.clock->Now();
+  if (!parts_.state->is_leader() || parts_.state->term.load() != term.value()) return;
+  parts_.lessor->Promote(options_.election_timeout);
+  // Leadership may have gone meanwhile, and OnLeadershipLost before the promotion.
+  if (!parts_.state->is_leader()) parts_.lessor->Demote();
+  parts_.on_leading();
+}
+
+// ---- Those who wait.
+
+void Applier::AddWaiters(std::vector<Waiter> waiters) {
+  if (waiters.empty()) return;
+  for (Waiter& waiter : waiters) {
+    if (stopped_) {
+      deliveries_.push_back({std::move(waiter), {.status = StoppedError()}});
+    } else {
+      waiters_.Add(std::move(waiter));
+    }
+  }
+  Deliver();
+  ArmTimeouts();
+}
+
+void Applier::ArmTimeouts() {
+  if (timeouts_armed_ || stopped_ || waiters_.empty()) return;
+  timeouts_armed_ = true;
+  timeout_timer_ = ports_.apply_executor->PostAfter(kTimeoutCheckInterval, [this] { OnTimeoutCheck(); });
+}
+
+void Applier::OnTimeoutCheck() {
+  timeouts_armed_ = false;
+  for (Waiter& waiter : waiters_.TakeOverdue(ports_.clock->Now())) {
+    parts_.metrics->proposals_failed.Add();
+    absl::Status status = TimeoutOf(waiter);
+    deliveries_.push_back({std::move(waiter), {.status = std::move(status)}});
+  }
+  Deliver();
+  ArmTimeouts();
+}
+
+absl::Status Applier::TimeoutOf(const Waiter& waiter) const {
+  const MonotonicTime elected{std::chrono::nanoseconds(parts_.state->elected_at.load())};
+  const MonotonicTime previous_lost = elected - 2 * options_.election_timeout;
+  if (waiter.start > previous_lost && waiter.start < elected) return LeaderFailTimeoutError();
+  const raft::NodeId leader(parts_.state->leader.load());
+  if (leader == raft::kNoNode || ports_.transport == nullptr) return TimeoutError();
+
+  const auto connected = [&](raft::NodeId id) {
+    const std::optional<MonotonicTime> since = ports_.transport->ActiveSince(id);
+    return since && *since < waiter.start;
+  };
+  const raft::NodeId local(parts_.cluster->local().value());
+  if (leader != local) return connected(leader) ? TimeoutError() : ConnectionLostTimeoutError();
+  const std::vector<raft::NodeId> voters = parts_.cluster->conf_state().voters;
+  const auto reachable = std::count_if(voters.begin(), voters.end(),
+                                       [&](raft::NodeId id) { return id == local || connected(id); });
+  return static_cast<size_t>(reachable) > voters.size() / 2 ? TimeoutError() : ConnectionLostTimeoutError();
+}
+
+// ---- Snapshots.
+
+SnapshotPoint Applier::PointHere(raft::Term term) {
+  if (membership_.is_null()) membership_ = Bytes::Copy(cluster::V2StoreJson(*parts_.cluster));
+  return {.index = raft::Index(parts_.state->applied.load()),
+          .term = term,
+          .conf_state = parts_.cluster->conf_state(),
+          .data = membership_};
+}
+
+void Applier::CutIfDue(raft::Term term) {
+  const uint64_t applied = parts_.state->applied.load();
+  const bool snapshot_due = !snapshot_running_ && applied > last_snapshot_ + options_.snapshot_count;
+  if (!snapshot_due && applied < last_cut_ + kCutIntervalEntries) return;
+  last_cut_ = applied;
+  SnapshotPoint point = PointHere(term);
+  loop_->CutMemory(point);
+  if (!snapshot_due) return;
+
+  KVORUM_LOG(*ports_.logger, kInfo, "triggering snapshot",
+             LogField::Id("local-member-id", parts_.cluster->local().value()),
+             {"local-member-applied-index", applied}, {"local-member-snapshot-index", last_snapshot_},
+             {"local-member-snapshot-count", options_.snapshot_count});
+  last_snapshot_ = applied;
+  snapshot_running_ = true;
+  // The database has to be on disk up to the snapshot before the log forgets how it came to be.
+  ports_.backend->Commit([this, point = std::move(point)](absl::Status status) mutable {
+    if (!status.ok()) {
+      loop_->Fail(status);
+      return;
+    }
+    const uint64_t index = point.index.value();
+    loop_->SaveSnapshot(std::move(point), [this, index] {
+      KVORUM_LOG(*ports_.logger, kInfo, "saved snapshot to disk", {"snapshot-index", index});
+      ports_.apply_executor->Post([this] { snapshot_running_ = false; });
+    });
+  });
+}
+
+}  // namespace kvorum::member

@@ -1,0 +1,93 @@
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include "cluster/cluster.h"
+#include "lease/lessor.h"
+#include "member/alarm_store.h"
+#include "member/compactor.h"
+#include "member/entry_applier.h"
+#include "member/raft_loop.h"
+#include "member/waiters.h"
+#include "mvcc/store.h"
+
+namespace kvorum::member {
+
+/// The one writer of the database, on the apply executor: applies committed entries in order, tells those who
+/// wait for them, runs compactions between them, and says when a snapshot is due. Public methods are
+/// thread-safe.
+class Applier final : public RaftLoop::Applier {
+ public:
+  struct Parts {
+    mvcc::Store* store = nullptr;
+    lease::Lessor* lessor = nullptr;
+    cluster::Cluster* cluster = nullptr;
+    AlarmStore* alarms = nullptr;
+    EntryApplier* entries = nullptr;
+    Compactor* compactor = nullptr;
+    SharedState* state = nullptr;
+    Metrics* metrics = nullptr;
+    raft::Index snapshot_index;  ///< where the log begins
+    /// This member leads, and everything from before its term was applied. Called on the apply executor.
+    std::function<void()> on_leading;
+    /// This member applied its own removal from the cluster. Called on the apply executor.
+    std::function<void()> on_removed;
+  };
+  Applier(const Parts& parts, const MemberOptions& options, const Ports& ports);
+
+  /// Before Start: where committed entries come from.
+  void Connect(RaftLoop* loop) { loop_ = loop; }
+
+  /// A compaction that was interrupted goes on.
+  void Start();
+  /// Fails everybody who waits and calls `done`, on the apply executor.
+  void Stop(absl::AnyInvocable<void()> done);
+
+  void Apply(std::vector<raft::Entry> entries, std::vector<Waiter> waiters,
+             absl::AnyInvocable<void()> applied) override;
+  void OnLeadershipLost() override;
+
+ private:
+  struct Delivery {
+    Waiter waiter;
+    ApplyResult result;
+  };
+
+  // On the apply executor.
+  void ApplyNow(const std::vector<raft::Entry>& entries);
+  absl::Status ApplyEntry(const raft::Entry& entry);
+  absl::Status ApplyNormal(const raft::Entry& entry);
+  absl::Status ApplyConfChange(const raft::Entry& entry);
+  void ChangeMembership(const raft::ConfChange& change);
+  void TellTransport(const raft::ConfChange& change);
+  void OnFirstOfTerm(raft::Term term);
+  void Finish(Waiter waiter, ApplyResult result, uint32_t kind);
+  void Deliver();
+  void AddWaiters(std::vector<Waiter> waiters);
+  void ArmTimeouts();
+  void OnTimeoutCheck();
+  absl::Status TimeoutOf(const Waiter& waiter) const;
+  void CutIfDue(raft::Term term);
+  SnapshotPoint PointHere(raft::Term term);
+
+  // Constant after Connect.
+  const Parts parts_;
+  const MemberOptions options_;
+  const Ports ports_;
+  RaftLoop* loop_ = nullptr;
+
+  // Owned by the apply executor.
+  WaiterTable waiters_;
+  std::vector<Delivery> deliveries_;
+  MonotonicTime entry_start_;  // of the entry being applied
+  bool stopped_ = false;
+  bool timeouts_armed_ = false;
+  Executor::TimerId timeout_timer_ = 0;
+  uint64_t last_snapshot_ = 0;
+  uint64_t last_cut_ = 0;
+  bool snapshot_running_ = false;
+  Bytes membership_;  // cached SnapshotPoint::data; null where the membership changed
+};
+
+}  // namespace kvorum::member

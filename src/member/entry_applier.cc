@@ -1,0 +1,342 @@
+#include "member/entry_applier.h"
+
+#include <charconv>
+#include <utility>
+
+#include "base/check.h"
+#include "base/status.h"
+#include "base/version.h"
+#include "base/wire.h"
+#include "member/errors.h"
+#include "proto/membership.pb.h"
+#include "proto/rpc.pb.h"
+
+namespace kvorum::member {
+namespace {
+
+using cluster::Cluster;
+
+constexpr uint32_t kRange = 3;
+constexpr uint32_t kDowngradeVersionTest = 9900;
+
+constexpr uint32_t Kind(RequestKind kind) { return static_cast<uint32_t>(kind); }
+
+bool IsKnown(uint32_t kind) {
+  return (kind >= kRange && kind <= Kind(RequestKind::kLeaseCheckpoint)) ||
+         (kind >= Kind(RequestKind::kClusterVersionSet) && kind <= Kind(RequestKind::kDowngradeInfoSet)) ||
+         kind == kDowngradeVersionTest;
+}
+
+/// An entry that no member may go on after.
+absl::Status Malformed(const EntryView& entry) {
+  return absl::InternalError(fmt::format("a {} request in the log is malformed", KindName(entry.kind)));
+}
+
+bool IsFatal(const absl::Status& status) {
+  return status.code() == absl::StatusCode::kInternal || status.code() == absl::StatusCode::kDataLoss;
+}
+
+template <typename Message>
+absl::StatusOr<Message> Decode(const EntryView& entry) {
+  Message message;
+  if (!message.ParseFromArray(entry.body.data(), static_cast<int>(entry.body.size()))) {
+    return Malformed(entry);
+  }
+  return message;
+}
+
+/// The member of "/0/members/<id>/attributes".
+std::optional<MemberId> AttributesPathMember(std::string_view path) {
+  constexpr std::string_view kPrefix = "/0/members/";
+  constexpr std::string_view kSuffix = "/attributes";
+  if (!path.starts_with(kPrefix) || !path.ends_with(kSuffix)) return std::nullopt;
+  path.remove_prefix(kPrefix.size());
+  if (path.size() <= kSuffix.size()) return std::nullopt;
+  path.remove_suffix(kSuffix.size());
+  uint64_t id = 0;
+  const auto [end, error] = std::from_chars(path.data(), path.data() + path.size(), id, 16);
+  if (error != std::errc() || end != path.data() + path.size()) return std::nullopt;
+  return MemberId(id);
+}
+
+constexpr std::string_view kLegacyVersionPath = "/0/version";
+
+/// Major and minor number as one; 0 where `version` is none.
+uint32_t VersionOrder(std::string_view version) {
+  uint32_t major = 0;
+  uint32_t minor = 0;
+  const char* const end = version.data() + version.size();
+  const auto first = std::from_chars(version.data(), end, major);
+  if (first.ec != std::errc() || first.ptr == end || *first.ptr != '.') return 0;
+  if (std::from_chars(first.ptr + 1, end, minor).ec != std::errc()) return 0;
+  return major << 16 | minor;
+}
+
+}  // namespace
+
+absl::Status EntryApplier::CheckAppliable(const raft::Entry& entry) {
+  if (entry.type == raft::EntryType::kConfChange) return absl::OkStatus();
+  if (entry.type == raft::EntryType::kConfChangeV2) {
+    return absl::FailedPreconditionError(fmt::format(
+        "log entry {}: unknown entry type; must be either EntryNormal or EntryConfChange", entry.index));
+  }
+  if (entry.data.empty()) return absl::OkStatus();
+  if (const std::optional<EntryView> view = ParseEntry(entry.data.view())) {
+    if (view->kind == 0 || IsKnown(view->kind)) return absl::OkStatus();
+    return absl::FailedPreconditionError(fmt::format(
+        "log entry {} holds a request (field {}) that this release does not apply", entry.index, view->kind));
+  }
+  const std::optional<LegacyRequestView> legacy = ParseLegacyRequest(entry.data.view());
+  if (!legacy) {
+    return absl::FailedPreconditionError(fmt::format("log entry {} cannot be decoded", entry.index));
+  }
+  const bool translatable = legacy->method == "PUT" && (legacy->path == kLegacyVersionPath ||
+                                                        AttributesPathMember(legacy->path).has_value());
+  if (translatable) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      fmt::format("log entry {}: detected disallowed v2 WAL for stage --v2-deprecation=write-only: {} {}",
+                  entry.index, legacy->method, legacy->path));
+}
+
+absl::StatusOr<ApplyResult> EntryApplier::Apply(const EntryView& entry, Want want) {
+  ApplyResult result;
+  result.status = Gate(entry.kind);
+  if (result.status.ok()) {
+    absl::StatusOr<KvReply> reply = Dispatch(entry, want);
+    if (!reply.ok() && IsFatal(reply.status())) return reply.status();
+    if (reply.ok()) {
+      result.body = std::move(reply->body);
+      result.revision = reply->revision;
+      return result;
+    }
+    result.status = reply.status();
+  }
+  result.revision = parts_.store->current_revision();
+  return result;
+}
+
+absl::Status EntryApplier::Gate(uint32_t kind) const {
+  if (!parts_.alarms->Any(AlarmType::kCorrupt)) return absl::OkStatus();
+  const bool gated = kind >= kRange && kind <= Kind(RequestKind::kLeaseRevoke);
+  return gated ? CorruptError() : absl::OkStatus();
+}
+
+absl::StatusOr<KvReply> EntryApplier::Dispatch(const EntryView& entry, Want want) {
+  switch (entry.kind) {
+    case Kind(RequestKind::kPut):
+      return Put(entry, want);
+    case Kind(RequestKind::kDeleteRange):
+      return DeleteRange(entry, want);
+    case Kind(RequestKind::kTxn):
+      return Txn(entry, want);
+    case Kind(RequestKind::kCompaction):
+      return Compact(entry);
+    case Kind(RequestKind::kLeaseGrant):
+      return GrantLease(entry);
+    case Kind(RequestKind::kLeaseRevoke):
+      return RevokeLease(entry);
+    case Kind(RequestKind::kLeaseCheckpoint):
+      return CheckpointLeases(entry);
+    case Kind(RequestKind::kAlarm):
+      return ChangeAlarm(entry);
+    case Kind(RequestKind::kClusterVersionSet):
+      return SetClusterVersion(entry);
+    case Kind(RequestKind::kClusterMemberAttrSet):
+      return SetAttributes(entry);
+    case Kind(RequestKind::kDowngradeInfoSet):
+      return SetDowngrade(entry);
+    case kRange: {
+      if (want == Want::kEffectOnly) return Reply();
+      const std::optional<RangeRequestView> request = ParseRangeRequest(entry.body);
+      if (!request) return Malformed(entry);
+      return ReadRange(*parts_.store, *request);
+    }
+    case 0:
+    case kDowngradeVersionTest:
+      return Reply();
+    default:
+      return absl::InternalError(fmt::format(
+          "a request in the log (field {}) is of a kind that this release does not apply", entry.kind));
+  }
+}
+
+KvReply EntryApplier::Reply(std::string body) const {
+  return {.body = std::move(body), .revision = parts_.store->current_revision()};
+}
+
+// ---- Keys.
+
+absl::StatusOr<KvReply> EntryApplier::Put(const EntryView& entry, Want want) {
+  const std::optional<PutRequestView> request = ParsePutRequest(entry.body);
+  if (!request) return Malformed(entry);
+  if (parts_.alarms->Any(AlarmType::kNoSpace)) return NoSpaceError();
+  // The write that crosses the quota is applied like any other, for that must not depend on this member's
+  // file; it raises the alarm.
+  parts_.quota->Fits(QuotaCost(*request));
+  return ApplyPut(*parts_.store, *parts_.leases, *request, want);
+}
+
+absl::StatusOr<KvReply> EntryApplier::DeleteRange(const EntryView& entry, Want want) {
+  const std::optional<DeleteRangeRequestView> request = ParseDeleteRangeRequest(entry.body);
+  if (!request) return Malformed(entry);
+  return ApplyDeleteRange(*parts_.store, *request, want);
+}
+
+absl::StatusOr<KvReply> EntryApplier::Txn(const EntryView& entry, Want want) {
+  const std::optional<TxnRequestView> request = ParseTxnRequest(entry.body);
+  if (!request) return Malformed(entry);
+  const int64_t cost = QuotaCost(*request);
+  if (cost > 0 && parts_.alarms->Any(AlarmType::kNoSpace)) return NoSpaceError();
+  parts_.quota->Fits(cost);
+  return ApplyTxn(*parts_.store, *parts_.leases, *request, want);
+}
+
+absl::StatusOr<KvReply> EntryApplier::Compact(const EntryView& entry) {
+  KVORUM_ASSIGN_OR_RETURN(const auto request, Decode<etcdserverpb::CompactionRequest>(entry));
+  KVORUM_RETURN_IF_ERROR(parts_.store->StartCompaction(request.revision()));
+  parts_.on_compaction();
+  return Reply();
+}
+
+// ---- Leases.
+
+absl::StatusOr<KvReply> EntryApplier::GrantLease(const EntryView& entry) {
+  KVORUM_ASSIGN_OR_RETURN(const auto request, Decode<etcdserverpb::LeaseGrantRequest>(entry));
+  if (parts_.alarms->Any(AlarmType::kNoSpace)) return NoSpaceError();
+  parts_.quota->Fits(kLeaseGrantQuotaCost);
+  KVORUM_ASSIGN_OR_RETURN(const int64_t ttl, parts_.lessor->Grant(LeaseId(request.id()), request.ttl()));
+  std::string body;
+  wire::AppendUint(body, 2, static_cast<uint64_t>(request.id()));
+  wire::AppendUint(body, 3, static_cast<uint64_t>(ttl));
+  return Reply(std::move(body));
+}
+
+absl::StatusOr<KvReply> EntryApplier::RevokeLease(const EntryView& entry) {
+  KVORUM_ASSIGN_OR_RETURN(const auto request, Decode<etcdserverpb::LeaseRevokeRequest>(entry));
+  const LeaseId id(request.id());
+  KVORUM_ASSIGN_OR_RETURN(const std::vector<std::string> keys, parts_.lessor->KeysOf(id));
+  if (!keys.empty()) {
+    std::unique_ptr<mvcc::WriteTxn> txn = parts_.store->Begin();
+    for (const std::string& key : keys) txn->DeleteRange({.key = key, .end = {}});
+    txn->End();
+  }
+  const absl::Status removed = parts_.lessor->Remove(id);
+  KVORUM_CHECK(removed.ok(), "{}", removed.ToString());
+  return Reply();
+}
+
+absl::StatusOr<KvReply> EntryApplier::CheckpointLeases(const EntryView& entry) {
+  KVORUM_ASSIGN_OR_RETURN(const auto request, Decode<etcdserverpb::LeaseCheckpointRequest>(entry));
+  for (const etcdserverpb::LeaseCheckpoint& item : request.checkpoints()) {
+    parts_.lessor->Checkpoint(LeaseId(item.id()), item.remaining_ttl());
+  }
+  return Reply();
+}
+
+// ---- Alarms.
+
+absl::StatusOr<KvReply> EntryApplier::ChangeAlarm(const EntryView& entry) {
+  using etcdserverpb::AlarmRequest;
+  KVORUM_ASSIGN_OR_RETURN(const auto request, Decode<AlarmRequest>(entry));
+  const int type = request.alarm();
+  if (type < 0 || type > static_cast<int>(AlarmType::kCorrupt)) return Reply();
+  const Alarm alarm{.member = MemberId(request.memberid()), .type = static_cast<AlarmType>(type)};
+  std::vector<Alarm> reply;
+  switch (request.action()) {
+    case AlarmRequest::GET:
+      reply = parts_.alarms->List(alarm.type);
+      break;
+    case AlarmRequest::ACTIVATE:
+      if (alarm.type == AlarmType::kNone) break;
+      reply.push_back(alarm);
+      if (!parts_.alarms->Activate(alarm)) break;
+      parts_.metrics->SetAlarm(alarm, true);
+      KVORUM_LOG(*parts_.logger, kWarn, "alarm raised",
+                 {"alarm", alarm.type == AlarmType::kNoSpace ? "NOSPACE" : "CORRUPT"},
+                 LogField::Id("from", alarm.member.value()));
+      break;
+    case AlarmRequest::DEACTIVATE:
+      if (!parts_.alarms->Deactivate(alarm)) break;
+      reply.push_back(alarm);
+      parts_.metrics->SetAlarm(alarm, false);
+      KVORUM_LOG(*parts_.logger, kWarn, "alarm disarmed",
+                 {"alarm", alarm.type == AlarmType::kNoSpace ? "NOSPACE" : "CORRUPT"},
+                 LogField::Id("from", alarm.member.value()));
+      break;
+    default:
+      break;
+  }
+  std::string body;
+  for (const Alarm& one : reply) wire::AppendBytes(body, 2, EncodeAlarm(one));
+  return Reply(std::move(body));
+}
+
+// ---- Membership.
+
+absl::Status EntryApplier::SetVersion(std::string version) {
+  const std::string before = parts_.cluster->version();
+  if (VersionOrder(version) == 0 || VersionOrder(version) > VersionOrder(kApiVersion)) {
+    return absl::InternalError(
+        fmt::format("invalid downgrade; server version is lower than determined cluster version: this is {}, "
+                    "the cluster is {}",
+                    kApiVersion, version));
+  }
+  parts_.cluster->SetVersion(version, Cluster::Persist::kYes);
+  // The storage version follows the cluster's; before 3.6 there was none.
+  if (VersionOrder(version) >= VersionOrder("3.6.0")) {
+    parts_.backend->Put(backend::Bucket::kMeta, "storageVersion", Bytes::Copy(version));
+  } else {
+    parts_.backend->Delete(backend::Bucket::kMeta, "storageVersion");
+  }
+  parts_.metrics->SetClusterVersion(version);
+  const std::string shown = version.substr(0, version.rfind('.'));
+  KVORUM_LOG(*parts_.logger, kInfo,
+             before.empty() ? "set initial cluster version" : "updated cluster version",
+             LogField::Id("cluster-id", parts_.cluster->id().value()),
+             LogField::Id("local-member-id", parts_.cluster->local().value()), {"cluster-version", shown});
+  KVORUM_LOG(*parts_.logger, kInfo, "enabled capabilities for version", {"cluster-version", shown});
+  return absl::OkStatus();
+}
+
+absl::StatusOr<KvReply> EntryApplier::SetClusterVersion(const EntryView& entry) {
+  KVORUM_ASSIGN_OR_RETURN(const auto request, Decode<membershippb::ClusterVersionSetRequest>(entry));
+  KVORUM_RETURN_IF_ERROR(SetVersion(request.ver()));
+  return Reply();
+}
+
+absl::StatusOr<KvReply> EntryApplier::SetAttributes(const EntryView& entry) {
+  KVORUM_ASSIGN_OR_RETURN(const auto request, Decode<membershippb::ClusterMemberAttrSetRequest>(entry));
+  const MemberId id(request.member_id());
+  if (parts_.cluster->IsRemoved(id)) return Reply();
+  if (!parts_.cluster->Find(id)) {
+    return absl::InternalError(fmt::format("attributes of the unknown member {:x}", id.value()));
+  }
+  const auto& urls = request.member_attributes().client_urls();
+  parts_.cluster->UpdateAttributes(id, request.member_attributes().name(), {urls.begin(), urls.end()},
+                                   Cluster::Persist::kYes);
+  return Reply();
+}
+
+absl::StatusOr<KvReply> EntryApplier::SetDowngrade(const EntryView& entry) {
+  KVORUM_ASSIGN_OR_RETURN(const auto request, Decode<membershippb::DowngradeInfoSetRequest>(entry));
+  cluster::Downgrade downgrade;
+  if (request.enabled()) downgrade = {.target_version = request.ver(), .enabled = true};
+  parts_.cluster->SetDowngrade(std::move(downgrade), Cluster::Persist::kYes);
+  return Reply();
+}
+
+absl::Status EntryApplier::ApplyLegacy(const LegacyRequestView& request) {
+  if (request.path == kLegacyVersionPath) return SetVersion(std::string(request.value));
+  const std::optional<MemberId> id = AttributesPathMember(request.path);
+  if (!id) return absl::InternalError("a v2 request in the log has no meaning here");
+  KVORUM_ASSIGN_OR_RETURN(cluster::Member attributes, cluster::AttributesFromJson(request.value));
+  if (parts_.cluster->IsRemoved(*id)) return absl::OkStatus();
+  if (!parts_.cluster->Find(*id)) {
+    return absl::InternalError(fmt::format("attributes of the unknown member {:x}", id->value()));
+  }
+  parts_.cluster->UpdateAttributes(*id, std::move(attributes.name), std::move(attributes.client_urls),
+                                   Cluster::Persist::kYes);
+  return absl::OkStatus();
+}
+
+}  // namespace kvorum::member

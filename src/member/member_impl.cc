@@ -1,0 +1,362 @@
+#include "member/member_impl.h"
+
+#include <utility>
+
+#include "base/check.h"
+#include "base/crc32c.h"
+#include "base/status.h"
+#include "base/version.h"
+#include "base/wire.h"
+#include "fmt/format.h"
+#include "member/errors.h"
+
+namespace kvorum::member {
+namespace {
+
+using backend::Bucket;
+
+constexpr std::chrono::seconds kVersionInterval(4);
+constexpr std::chrono::milliseconds kRenewRetryInterval(50);
+constexpr std::chrono::seconds kAppliedWait(1);
+constexpr std::chrono::seconds kRemovedDelay(1);
+constexpr size_t kCatchUpRecords = 1000;
+
+int64_t MinTtlSeconds(const MemberOptions& options) {
+  const int64_t ticks = options.election_timeout / options.heartbeat_interval;
+  const std::chrono::nanoseconds min = 3 * ticks / 2 * options.heartbeat_interval;
+  return std::chrono::ceil<std::chrono::seconds>(min).count();
+}
+
+bool IsSkipped(Bucket bucket, std::string_view key) {
+  return bucket == Bucket::kMeta && (key == "term" || key == "consistent_index" || key == "storageVersion");
+}
+
+absl::StatusOr<uint32_t> HashBackend(backend::Backend& backend) {
+  uint32_t crc = 0;
+  const std::unique_ptr<backend::ReadView> view = backend.NewReadView();
+  for (size_t i = 0; i < backend::kBucketCount; ++i) {
+    const auto bucket = static_cast<Bucket>(i);
+    crc = Crc32c(crc, BucketName(bucket));
+    KVORUM_RETURN_IF_ERROR(view->Scan(bucket, {}, {}, [&](std::string_view key, std::string_view value) {
+      if (!IsSkipped(bucket, key)) crc = Crc32c(Crc32c(crc, key), value);
+      return true;
+    }));
+  }
+  return crc;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Member>> Member::Create(MemberOptions options, const Ports& ports,
+                                                       StartState start) {
+  auto member = std::make_unique<MemberImpl>(std::move(options), ports, start.id, start.cluster_id);
+  KVORUM_RETURN_IF_ERROR(member->Open(std::move(start)));
+  return std::unique_ptr<Member>(std::move(member));
+}
+
+MemberImpl::MemberImpl(MemberOptions options, const Ports& ports, MemberId id, ClusterId cluster_id)
+    : options_(std::move(options)),
+      ports_(ports),
+      state_(std::make_shared<SharedState>()),
+      metrics_(ports.metrics, id, state_, options_),
+      cluster_(id, cluster_id, ports.backend),
+      alarms_(ports.backend),
+      proposer_(id, options_, ports_, state_.get(), &metrics_),
+      quota_(options_.quota_bytes, id, ports.backend, &alarms_, [this] { RaiseNoSpace(); }) {}
+
+MemberImpl::~MemberImpl() = default;
+
+absl::Status MemberImpl::Open(StartState start) {
+  KVORUM_RETURN_IF_ERROR(cluster_.Load());
+  KVORUM_RETURN_IF_ERROR(CheckStart(start));
+  KVORUM_RETURN_IF_ERROR(OpenState());
+  KVORUM_RETURN_IF_ERROR(OpenLoop(std::move(start)));
+  return absl::OkStatus();
+}
+
+absl::Status MemberImpl::CheckStart(const StartState& start) const {
+  const uint64_t applied = ports_.backend->applied().index;
+  const uint64_t last = start.log->LastIndex().value();
+  const uint64_t snapshot = start.log->FirstIndex().value() - 1;
+  if (applied > last) {
+    return absl::DataLossError(
+        fmt::format("the database has the log up to index {}, but the log ends at {}", applied, last));
+  }
+  if (applied < snapshot) {
+    return absl::DataLossError(fmt::format(
+        "the database (index {}) does not match with the snapshot (index {})", applied, snapshot));
+  }
+  if (cluster_.IsRemoved(start.id)) {
+    return absl::FailedPreconditionError("the member has been permanently removed from the cluster");
+  }
+  if (applied > 0 && !cluster_.members().empty() && !cluster_.Find(start.id)) {
+    return absl::DataLossError(
+        fmt::format("the database knows no member {:x}, whose log this is", start.id.value()));
+  }
+  if (applied == last) return absl::OkStatus();
+  KVORUM_ASSIGN_OR_RETURN(
+      const std::vector<raft::Entry> entries,
+      start.log->Entries(raft::Index(applied + 1), raft::Index(last + 1), raft::kNoLimit));
+  for (const raft::Entry& entry : entries) KVORUM_RETURN_IF_ERROR(EntryApplier::CheckAppliable(entry));
+  return absl::OkStatus();
+}
+
+absl::Status MemberImpl::OpenState() {
+  KVORUM_RETURN_IF_ERROR(alarms_.Load());
+  for (const Alarm& alarm : alarms_.List(AlarmType::kNone)) metrics_.SetAlarm(alarm, true);
+  metrics_.SetLearner(cluster_.IsLocalLearner());
+  if (const std::string version = cluster_.version(); !version.empty()) metrics_.SetClusterVersion(version);
+
+  KVORUM_ASSIGN_OR_RETURN(lessor_, lease::Lessor::Open({.backend = ports_.backend,
+                                                        .clock = ports_.clock,
+                                                        .min_ttl_seconds = MinTtlSeconds(options_),
+                                                        .logger = ports_.logger,
+                                                        .metrics = ports_.metrics}));
+  KVORUM_ASSIGN_OR_RETURN(store_, mvcc::Store::Open({.backend = ports_.backend,
+                                                     .leases = &leases_,
+                                                     .logger = ports_.logger,
+                                                     .metrics = ports_.metrics,
+                                                     .clock = ports_.clock}));
+  store_->watch_hub().SetBehindCallback(
+      [this] { ports_.background_executor->Post([this] { CatchUpWatchers(); }); });
+  return absl::OkStatus();
+}
+
+absl::Status MemberImpl::OpenLoop(StartState start) {
+  const uint64_t applied = ports_.backend->applied().index;
+  state_->applied.store(applied);
+  compactor_ = std::make_unique<Compactor>(store_.get(), options_, ports_);
+  entries_ =
+      std::make_unique<EntryApplier>(EntryApplier::Parts{.store = store_.get(),
+                                                         .leases = &leases_,
+                                                         .lessor = lessor_.get(),
+                                                         .cluster = &cluster_,
+                                                         .alarms = &alarms_,
+                                                         .quota = &quota_,
+                                                         .backend = ports_.backend,
+                                                         .metrics = &metrics_,
+                                                         .logger = ports_.logger,
+                                                         .on_compaction = [this] { compactor_->Run(); }});
+  Applier::Parts parts;
+  parts.store = store_.get();
+  parts.lessor = lessor_.get();
+  parts.cluster = &cluster_;
+  parts.alarms = &alarms_;
+  parts.entries = entries_.get();
+  parts.compactor = compactor_.get();
+  parts.state = state_.get();
+  parts.metrics = &metrics_;
+  parts.snapshot_index = start.log->FirstIndex() - 1;
+  parts.on_leading = [this] { SetVersionIfAlone(); };
+  parts.on_removed = [this] {
+    ports_.apply_executor->PostAfter(kRemovedDelay, [this] {
+      loop_->Fail(absl::FailedPreconditionError("the member has been permanently removed from the cluster"));
+    });
+  };
+  applier_ = std::make_unique<Applier>(parts, options_, ports_);
+
+  RaftLoop::Setup setup;
+  setup.id = start.id;
+  setup.log = std::move(start.log);
+  setup.applied = raft::Index(applied);
+  // What the database has applied includes every conf change up to there.
+  if (applied > 0) setup.conf_state = cluster_.conf_state();
+  setup.bootstrap_members = std::move(start.bootstrap_members);
+  KVORUM_ASSIGN_OR_RETURN(
+      loop_, RaftLoop::Create(std::move(setup), options_, ports_, state_.get(), &metrics_, applier_.get()));
+  applier_->Connect(loop_.get());
+  proposer_.Connect(loop_.get());
+  lease_keeper_ = std::make_unique<LeaseKeeper>(lessor_.get(), &proposer_, &metrics_, ports_);
+  return absl::OkStatus();
+}
+
+// ---- Life.
+
+void MemberImpl::Start(absl::AnyInvocable<void()> ready) {
+  const std::string version = cluster_.version();
+  KVORUM_LOG(*ports_.logger, kInfo, "starting etcd server", LogField::Id("local-member-id", id().value()),
+             {"local-server-version", kApiVersion}, LogField::Id("cluster-id", cluster_id().value()),
+             {"cluster-version", version.empty() ? "to_be_decided" : version.substr(0, version.rfind('.'))});
+  applier_->Start();
+  ports_.apply_executor->Post([this, ready = std::move(ready)]() mutable {
+    on_ready_ = std::move(ready);
+    lease_keeper_->Start();
+    WatchVersion();
+    Publish();
+  });
+  loop_->Start();
+}
+
+void MemberImpl::Stop(absl::AnyInvocable<void()> done) {
+  stopped_.store(true);
+  loop_->Stop([this, done = std::move(done)]() mutable {
+    applier_->Stop([this, done = std::move(done)]() mutable {
+      lease_keeper_->Stop();
+      ports_.apply_executor->CancelTimer(version_timer_);
+      lessor_->Demote();
+      done();
+    });
+  });
+}
+
+void MemberImpl::Publish() {
+  std::string attributes;
+  if (!options_.name.empty()) wire::AppendBytes(attributes, 1, options_.name);
+  for (const std::string& url : options_.advertise_client_urls) wire::AppendBytes(attributes, 2, url);
+  std::string request;
+  wire::AppendUint(request, 1, id().value());
+  wire::AppendBytes(request, 2, attributes);
+  proposer_.ProposeInternal(RequestKind::kClusterMemberAttrSet, request,
+                            [this](ApplyResult result) { OnPublished(result.status); });
+}
+
+void MemberImpl::OnPublished(const absl::Status& status) {
+  if (stopped_.load()) return;
+  cluster::Member attributes{.name = options_.name, .client_urls = options_.advertise_client_urls};
+  if (!status.ok()) {
+    KVORUM_LOG(*ports_.logger, kWarn, "failed to publish local member to cluster through raft",
+               LogField::Id("local-member-id", id().value()),
+               LogField::Raw("local-member-attributes", cluster::AttributesToJson(attributes)),
+               {"publish-timeout", options_.request_timeout()}, {"error", std::string(status.message())});
+    Publish();
+    return;
+  }
+  KVORUM_LOG(*ports_.logger, kInfo, "published local member to cluster through raft",
+             LogField::Id("local-member-id", id().value()),
+             LogField::Raw("local-member-attributes", cluster::AttributesToJson(attributes)),
+             LogField::Id("cluster-id", cluster_id().value()),
+             {"publish-timeout", options_.request_timeout()});
+  ready_.store(true, std::memory_order_release);
+  if (on_ready_) std::exchange(on_ready_, nullptr)();
+}
+
+void MemberImpl::WatchVersion() {
+  if (stopped_.load()) return;
+  version_timer_ = ports_.apply_executor->PostAfter(kVersionInterval, [this] { WatchVersion(); });
+  SetVersionIfAlone();
+}
+
+void MemberImpl::SetVersionIfAlone() {
+  // The version of a cluster is its oldest member's. Only one that is alone knows it without asking around.
+  if (!state_->is_leader() || cluster_.members().size() != 1) return;
+  if (cluster_.version() == kClusterVersion || cluster_.downgrade().enabled) return;
+  std::string request;
+  wire::AppendBytes(request, 1, kClusterVersion);
+  proposer_.ProposeInternal(RequestKind::kClusterVersionSet, request, [](ApplyResult) {});
+}
+
+MemberStatus MemberImpl::status() const {
+  MemberStatus status;
+  status.leader = MemberId(state_->leader.load(std::memory_order_acquire));
+  status.term = state_->term.load(std::memory_order_acquire);
+  status.applied_index = state_->applied.load(std::memory_order_acquire);
+  status.committed_index = std::max(state_->committed.load(std::memory_order_acquire), status.applied_index);
+  status.role = state_->role.load(std::memory_order_acquire);
+  status.is_leader = status.role == raft::Role::kLeader;
+  status.is_learner = cluster_.IsLocalLearner();
+  status.ready = ready_.load(std::memory_order_acquire);
+  status.vote = state_->vote.load(std::memory_order_relaxed);
+  return status;
+}
+
+// ---- Requests.
+
+void MemberImpl::Propose(RequestId id, Bytes entry, MonotonicTime deadline, ApplyDone done) {
+  proposer_.Propose(id, std::move(entry), deadline, std::move(done));
+}
+
+bool MemberImpl::ConfirmRead(MonotonicTime deadline, absl::AnyInvocable<void(absl::Status)>* done) {
+  if (state_->ReadsAreConfirmed()) return true;
+  deadline = std::min(deadline, ports_.clock->Now() + options_.request_timeout());
+  loop_->Read(deadline, std::move(*done));
+  return false;
+}
+
+absl::Status MemberImpl::CheckQuota(int64_t cost_bytes) {
+  return quota_.Fits(cost_bytes) ? absl::OkStatus() : NoSpaceError();
+}
+
+void MemberImpl::RaiseNoSpace() {
+  KVORUM_LOG(*ports_.logger, kWarn, "database space exceeded", {"quota-bytes", quota_.limit_bytes()},
+             {"database-bytes", ports_.backend->sizes().total_bytes});
+  std::string request;
+  wire::AppendUint(request, 1, 1);  // ACTIVATE
+  wire::AppendUint(request, 2, id().value());
+  wire::AppendUint(request, 3, static_cast<uint64_t>(AlarmType::kNoSpace));
+  proposer_.ProposeInternal(RequestKind::kAlarm, request, [this](ApplyResult) { quota_.RaiseEnded(); });
+}
+
+void MemberImpl::WaitCompacted(int64_t revision, absl::AnyInvocable<void(absl::Status)> done) {
+  ports_.apply_executor->Post(
+      [this, revision, done = std::move(done)]() mutable { compactor_->Wait(revision, std::move(done)); });
+}
+
+void MemberImpl::Defragment(absl::AnyInvocable<void(absl::Status)> done) {
+  ports_.backend->Defragment(std::move(done));
+}
+
+void MemberImpl::HashKv(int64_t revision, absl::AnyInvocable<void(absl::StatusOr<mvcc::HashResult>)> done) {
+  ports_.background_executor->Post(
+      [this, revision, done = std::move(done)]() mutable { done(store_->Hash(revision)); });
+}
+
+void MemberImpl::HashDatabase(absl::AnyInvocable<void(absl::StatusOr<uint32_t>)> done) {
+  ports_.background_executor->Post(
+      [this, done = std::move(done)]() mutable { done(HashBackend(*ports_.backend)); });
+}
+
+void MemberImpl::CatchUpWatchers() {
+  if (stopped_.load()) return;
+  if (!store_->watch_hub().CatchUpStep(kCatchUpRecords)) return;
+  ports_.background_executor->Post([this] { CatchUpWatchers(); });
+}
+
+absl::Status MemberImpl::NotLeadingError() const {
+  return state_->leader.load() == 0 ? NoLeaderError() : lease::NotPrimaryError();
+}
+
+void MemberImpl::RenewLease(LeaseId id, RenewDone done) {
+  TryRenew(id, ports_.clock->Now() + options_.request_timeout(), std::move(done));
+}
+
+void MemberImpl::TryRenew(LeaseId id, MonotonicTime deadline, RenewDone done) {
+  if (stopped_.load()) return done(StoppedError());
+  if (!state_->is_leader()) return done(NotLeadingError());
+  absl::StatusOr<int64_t> ttl = lessor_->Renew(id);
+  if (ttl.ok()) return done(std::move(ttl));
+  if (ttl.status() == lease::NotPrimaryError() && ports_.clock->Now() < deadline) {
+    // Elected, but the entries from before are not all applied: soon they are.
+    ports_.apply_executor->PostAfter(
+        kRenewRetryInterval,
+        [this, id, deadline, done = std::move(done)]() mutable { TryRenew(id, deadline, std::move(done)); });
+    return;
+  }
+  const bool behind = state_->applied.load() < state_->committed.load();
+  if (ttl.status() != lease::NotFoundError() || !behind) return done(std::move(ttl));
+  // It may have been granted by an entry that is not applied here yet.
+  loop_->WaitApplied(ports_.clock->Now() + kAppliedWait,
+                     [this, id, done = std::move(done)](absl::Status status) mutable {
+                       if (!status.ok()) return done(std::move(status));
+                       done(lessor_->Renew(id));
+                     });
+}
+
+void MemberImpl::LeaseTimeToLive(LeaseId id, bool with_keys,
+                                 absl::AnyInvocable<void(absl::StatusOr<lease::LeaseView>)> done) {
+  if (!state_->is_leader()) return done(NotLeadingError());
+  absl::StatusOr<lease::LeaseView> view = lessor_->Get(id, with_keys);
+  if (view.ok() || state_->applied.load() >= state_->committed.load()) return done(std::move(view));
+  loop_->WaitApplied(ports_.clock->Now() + kAppliedWait,
+                     [this, id, with_keys, done = std::move(done)](absl::Status status) mutable {
+                       if (!status.ok()) return done(std::move(status));
+                       done(lessor_->Get(id, with_keys));
+                     });
+}
+
+void MemberImpl::Receive(raft::Message message) {
+  // The database comes with a snapshot, so it is taken over by another way than a message alone.
+  if (message.type == raft::MessageType::kSnap) return;
+  loop_->Receive(std::move(message));
+}
+
+}  // namespace kvorum::member

@@ -1,0 +1,109 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "member/alarm_store.h"
+#include "member/applier.h"
+#include "member/compactor.h"
+#include "member/entry_applier.h"
+#include "member/lease_keeper.h"
+#include "member/member.h"
+#include "member/metrics.h"
+#include "member/proposer.h"
+#include "member/quota.h"
+#include "member/raft_loop.h"
+#include "member/shared_state.h"
+
+namespace kvorum::member {
+
+/// The parts of a member, put together.
+class MemberImpl final : public Member {
+ public:
+  MemberImpl(MemberOptions options, const Ports& ports, MemberId id, ClusterId cluster_id);
+  absl::Status Open(StartState start);
+  ~MemberImpl() override;
+
+  void Start(absl::AnyInvocable<void()> ready) override;
+  void Stop(absl::AnyInvocable<void()> done) override;
+
+  const MemberOptions& options() const override { return options_; }
+  MemberId id() const override { return cluster_.local(); }
+  ClusterId cluster_id() const override { return cluster_.id(); }
+  MemberStatus status() const override;
+
+  RequestId NextRequestId() override { return proposer_.NextId(); }
+  void Propose(RequestId id, Bytes entry, MonotonicTime deadline, ApplyDone done) override;
+  bool ConfirmRead(MonotonicTime deadline, absl::AnyInvocable<void(absl::Status)>* done) override;
+  absl::Status CheckQuota(int64_t cost_bytes) override;
+  void WaitCompacted(int64_t revision, absl::AnyInvocable<void(absl::Status)> done) override;
+  void Defragment(absl::AnyInvocable<void(absl::Status)> done) override;
+  void HashKv(int64_t revision, absl::AnyInvocable<void(absl::StatusOr<mvcc::HashResult>)> done) override;
+  void HashDatabase(absl::AnyInvocable<void(absl::StatusOr<uint32_t>)> done) override;
+  void RenewLease(LeaseId id, absl::AnyInvocable<void(absl::StatusOr<int64_t>)> done) override;
+  void LeaseTimeToLive(LeaseId id, bool with_keys,
+                       absl::AnyInvocable<void(absl::StatusOr<lease::LeaseView>)> done) override;
+  void Receive(raft::Message message) override;
+
+  mvcc::Store& store() override { return *store_; }
+  const lease::Lessor& lessor() const override { return *lessor_; }
+  const cluster::Cluster& cluster() const override { return cluster_; }
+  backend::Backend& backend() override { return *ports_.backend; }
+  std::vector<Alarm> alarms() const override { return alarms_.List(AlarmType::kNone); }
+
+ private:
+  using RenewDone = absl::AnyInvocable<void(absl::StatusOr<int64_t>)>;
+
+  /// The lessor as the store sees it.
+  class Leases final : public mvcc::LeaseBinder {
+   public:
+    explicit Leases(const std::unique_ptr<lease::Lessor>& lessor) : lessor_(lessor) {}
+    bool Exists(LeaseId lease) const override { return lessor_->Exists(lease); }
+    void Attach(LeaseId lease, std::string_view key) override { lessor_->Attach(lease, key); }
+    void Detach(LeaseId lease, std::string_view key) override { lessor_->Detach(lease, key); }
+
+   private:
+    const std::unique_ptr<lease::Lessor>& lessor_;
+  };
+
+  absl::Status OpenState();
+  absl::Status CheckStart(const StartState& start) const;
+  absl::Status OpenLoop(StartState start);
+  void Publish();
+  void OnPublished(const absl::Status& status);
+  void WatchVersion();
+  void SetVersionIfAlone();
+  void CatchUpWatchers();
+  void TryRenew(LeaseId id, MonotonicTime deadline, RenewDone done);
+  absl::Status NotLeadingError() const;
+  void RaiseNoSpace();
+
+  // Constant after construction.
+  const MemberOptions options_;
+  const Ports ports_;
+  const std::shared_ptr<SharedState> state_;  // shared with the metrics registry
+
+  Metrics metrics_;
+  cluster::Cluster cluster_;
+  AlarmStore alarms_;
+  std::unique_ptr<lease::Lessor> lessor_;
+  Leases leases_{lessor_};
+  std::unique_ptr<mvcc::Store> store_;
+  Proposer proposer_;
+  Quota quota_;
+  std::unique_ptr<Compactor> compactor_;
+  std::unique_ptr<EntryApplier> entries_;
+  std::unique_ptr<Applier> applier_;
+  std::unique_ptr<RaftLoop> loop_;
+  std::unique_ptr<LeaseKeeper> lease_keeper_;
+
+  std::atomic<bool> ready_{false};
+  std::atomic<bool> stopped_{false};
+
+  // Owned by the apply executor once started.
+  absl::AnyInvocable<void()> on_ready_;
+  Executor::TimerId version_timer_ = 0;
+};
+
+}  // namespace kvorum::member

@@ -1,0 +1,60 @@
+#include "member/proposer.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "member/errors.h"
+
+namespace kvorum::member {
+namespace {
+
+constexpr uint64_t kMaxApplyLag = 5000;
+constexpr uint64_t kMaxPendingBytes = uint64_t{512} << 20;
+
+}  // namespace
+
+Proposer::Proposer(MemberId id, const MemberOptions& options, const Ports& ports, SharedState* state,
+                   Metrics* metrics)
+    : options_(options), ports_(ports), state_(state), metrics_(metrics), id_prefix_(id.value() << 48) {
+  const auto since_epoch = ports.clock->WallNow().time_since_epoch();
+  const auto milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(since_epoch).count();
+  next_id_ = (static_cast<uint64_t>(milliseconds) << 8) + 1;
+}
+
+absl::Status Proposer::CheckLimits(const Bytes& entry) const {
+  if (entry.size() > options_.max_request_bytes) return RequestTooLargeError();
+  const uint64_t committed = state_->committed.load(std::memory_order_acquire);
+  const uint64_t applied = state_->applied.load(std::memory_order_acquire);
+  const bool behind = committed > applied + kMaxApplyLag;
+  if (behind || state_->pending_bytes.load(std::memory_order_relaxed) > kMaxPendingBytes) {
+    return TooManyRequestsError();
+  }
+  return absl::OkStatus();
+}
+
+void Proposer::Propose(RequestId id, Bytes entry, MonotonicTime deadline, ApplyDone done) {
+  if (absl::Status status = CheckLimits(entry); !status.ok()) {
+    metrics_->proposals_failed.Add();
+    ports_.apply_executor->Post([status = std::move(status), done = std::move(done)]() mutable {
+      done({.status = std::move(status)});
+    });
+    return;
+  }
+  const MonotonicTime now = ports_.clock->Now();
+  const size_t bytes = entry.size();
+  loop_->Propose(std::move(entry), {.id = id,
+                                    .start = now,
+                                    .deadline = std::min(deadline, now + options_.request_timeout()),
+                                    .bytes = bytes,
+                                    .done = std::move(done)});
+}
+
+void Proposer::ProposeInternal(RequestKind kind, std::string_view encoded_request, ApplyDone done) {
+  const RequestId id = NextId();
+  const MonotonicTime now = ports_.clock->Now();
+  loop_->Propose(
+      BuildEntry(kind, encoded_request, id, {}),
+      {.id = id, .start = now, .deadline = now + options_.request_timeout(), .done = std::move(done)});
+}
+
+}  // namespace kvorum::member

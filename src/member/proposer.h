@@ -1,0 +1,40 @@
+#pragma once
+
+#include <atomic>
+#include <string_view>
+
+#include "member/member.h"
+#include "member/raft_loop.h"
+
+namespace kvorum::member {
+
+/// The member's gate for proposals: gives ids, applies the limits, hands on to the raft loop. Thread-safe.
+class Proposer {
+ public:
+  Proposer(MemberId id, const MemberOptions& options, const Ports& ports, SharedState* state,
+           Metrics* metrics);
+  void Connect(RaftLoop* loop) { loop_ = loop; }
+
+  /// Unique among all members and runs (reference: apply.md §6).
+  RequestId NextId() { return RequestId(id_prefix_ | (next_id_.fetch_add(1) & kIdMask)); }
+
+  /// See Member::Propose.
+  void Propose(RequestId id, Bytes entry, MonotonicTime deadline, ApplyDone done);
+  /// A request of the member itself, which the limits do not hold back.
+  void ProposeInternal(RequestKind kind, std::string_view encoded_request, ApplyDone done);
+
+ private:
+  static constexpr uint64_t kIdMask = (uint64_t{1} << 48) - 1;
+
+  absl::Status CheckLimits(const Bytes& entry) const;
+
+  const MemberOptions options_;
+  const Ports ports_;
+  SharedState* const state_;
+  Metrics* const metrics_;
+  RaftLoop* loop_ = nullptr;
+  const uint64_t id_prefix_;
+  std::atomic<uint64_t> next_id_;  // its low 48 bits count
+};
+
+}  // namespace kvorum::member
