@@ -28,7 +28,8 @@ struct CallInfo {
 
   /// The first metadata value of that name, or nullptr.
   const std::string_view* Find(std::string_view name) const;
-  /// The first value of a name that ends with `-bin`, decoded; nullopt where there is none or it is no base64.
+  /// The first value of a name that ends with `-bin`, decoded; nullopt where there is none or it is no
+  /// base64.
   std::optional<std::string> FindBinary(std::string_view name) const;
 };
 

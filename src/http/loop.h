@@ -1,7 +1,9 @@
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "boost/asio/io_context.hpp"
@@ -10,12 +12,20 @@
 
 namespace kvorum::http {
 
+/// Work that is left for the end of a turn, so that it is done once for everything the turn brought.
+class TurnEnd {
+ public:
+  virtual ~TurnEnd() = default;
+  virtual void OnTurnEnd() = 0;
+};
+
 /// An I/O thread: an Asio context and its thread. Everything that belongs to a connection happens on its
 /// connection's loop, without locks. Posts from other threads share one wake-up.
 class Loop final : public Executor {
  public:
   /// `name` is the thread's name, at most 15 characters.
   explicit Loop(std::string name);
+  /// Stops as `Stop()` does.
   ~Loop() override;
 
   void Post(Task task) override;
@@ -26,6 +36,22 @@ class Loop final : public Executor {
   boost::asio::io_context& context();
   /// True on the loop's own thread.
   bool InThread() const;
+
+  /// Calls `work->OnTurnEnd()` at the end of this turn: after the posted tasks or due timers that run now, or
+  /// when the outermost `Turn` ends. On the loop only.
+  void AtTurnEnd(std::shared_ptr<TurnEnd> work);
+
+  /// The stretch of a completion handler on `context()` that counts as one turn.
+  class Turn {
+   public:
+    explicit Turn(Loop& loop);
+    ~Turn();
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+
+   private:
+    Loop& loop_;
+  };
 
   /// Lets the thread end after what is posted, and joins it. Not from the loop.
   void Stop();

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <sys/uio.h>
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "http/loop.h"
+
+namespace kvorum::http {
+
+/// A connected stream of bytes on a loop: a TCP or Unix socket, or an encrypted stream on top of one, which
+/// does its handshake inside the first Read. On the loop only.
+class ByteStream {
+ public:
+  /// Who is told; held while an operation is under way.
+  class User {
+   public:
+    virtual ~User() = default;
+    /// `size` bytes are in the buffer; 0: the other side sends no more, or the stream broke (`broken`).
+    virtual void OnRead(size_t size, bool broken) = 0;
+    /// Write may take more now, or says that the stream broke.
+    virtual void OnWritable() = 0;
+  };
+
+  virtual ~ByteStream() = default;
+
+  /// Reads some bytes into `buffer`, which stays valid until OnRead. One at a time.
+  virtual void Read(char* buffer, size_t size, std::shared_ptr<User> user) = 0;
+  /// Takes what it can at once: the number of bytes, 0 when it would have to wait, -1 when the stream broke.
+  virtual ssize_t Write(const iovec* pieces, int count) = 0;
+  /// Calls OnWritable once. One at a time.
+  virtual void WaitWritable(std::shared_ptr<User> user) = 0;
+  /// Operations under way end as broken. What was written is still delivered, but see CloseWrite.
+  virtual void Close() = 0;
+  /// Sends the end of the stream after what was written; reading goes on.
+  virtual void CloseWrite() = 0;
+
+  /// The application protocol that was negotiated; empty without TLS.
+  virtual std::string_view alpn() const { return {}; }
+  /// "127.0.0.1:41234"; "@" for a Unix socket.
+  virtual const std::string& remote() const = 0;
+};
+
+/// Takes over a connected socket. REQUIRES: on the loop's thread.
+std::unique_ptr<ByteStream> NewSocketStream(Loop& loop, int fd);
+
+}  // namespace kvorum::http
