@@ -50,8 +50,7 @@ class WatchStream {
   /// "mvcc: watcher range is empty", "mvcc: duplicate watch ID provided on the WatchStream"; CompactedError
   /// for a negative start.
   virtual absl::StatusOr<int64_t> Watch(int64_t watch_id, WatchSpec spec) = 0;
-  /// False where there is no such id. True for a watcher that got its compaction notice: its id stays in use
-  /// until this call.
+  /// False where there is no such id (any more: it is free again when its compaction notice was taken).
   virtual bool Cancel(int64_t watch_id) = 0;
 
   /// What is there to be sent, about `max_bytes` of it (at least one batch): in the order in which it came,
@@ -65,7 +64,6 @@ class WatchStream {
   /// The same for one watcher.
   virtual int64_t SyncedRevision(int64_t watch_id) = 0;
 
-  /// Without those that got their compaction notice.
   virtual size_t watcher_count() const = 0;
 };
 

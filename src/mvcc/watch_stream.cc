@@ -65,7 +65,6 @@ bool WatchStreamImpl::Cancel(int64_t watch_id) {
   Watcher* watcher = it->second;
   watchers_.erase(it);
   hub_.Unregister({&watcher, 1});
-  if (watcher->compacted) --compacted_;
   watcher->cancelled = true;
   watcher->Unref();
   return true;
@@ -107,8 +106,9 @@ std::vector<WatchBatch> WatchStreamImpl::Take(size_t max_bytes) {
       WatchBatch& batch = BatchFor(&batches, event);
       if (event.event.is_null()) {
         batch.compact_revision = event.header;
-        watcher->compacted = true;
-        ++compacted_;
+        watcher->cancelled = true;
+        watchers_.erase(watcher->id);
+        watcher->Unref();
       } else {
         batch.revision = event.header;
         batch.bytes += event.event.size();

@@ -18,16 +18,15 @@ class WatchStreamImpl final : public WatchStream {
   std::vector<WatchBatch> Take(size_t max_bytes) override;
   int64_t SyncedRevision() override;
   int64_t SyncedRevision(int64_t watch_id) override;
-  size_t watcher_count() const override { return watchers_.size() - compacted_; }
+  size_t watcher_count() const override { return watchers_.size(); }
 
  private:
   WatchBatch& BatchFor(std::vector<WatchBatch>* batches, const QueuedEvent& event);
 
   WatchHubImpl& hub_;
   const std::shared_ptr<StreamState> state_;
-  /// Each holds a reference. Compacted ones stay until they are cancelled: their ids are in use.
+  /// Each holds a reference.
   absl::flat_hash_map<int64_t, Watcher*> watchers_;
-  size_t compacted_ = 0;
   int64_t next_id_ = 0;
   int64_t latest_start_ = 0;  ///< the highest start revision ever asked for
   uint64_t take_number_ = 0;

@@ -67,8 +67,7 @@ struct Watcher {
 
   // The stream's thread's.
   bool cancelled = false;
-  bool compacted = false;  ///< its notice was taken
-  uint32_t batch = 0;      ///< its open batch within the Take numbered `take_number`
+  uint32_t batch = 0;  ///< its open batch within the Take numbered `take_number`
   uint64_t take_number = 0;
   int64_t last_revision = 0;  ///< of the last event taken
 
