@@ -17,14 +17,14 @@ absl::StatusOr<int64_t> StoreImpl::ReadCompactKey(std::string_view name, int64_t
 
 absl::Status StoreImpl::Restore() {
   KVORUM_ASSIGN_OR_RETURN(const int64_t finished, ReadCompactKey(kFinishedCompactKey, -1));
-  KVORUM_ASSIGN_OR_RETURN(const int64_t scheduled, ReadCompactKey(kScheduledCompactKey, 0));
+  KVORUM_ASSIGN_OR_RETURN(const int64_t scheduled, ReadCompactKey(kScheduledCompactKey, -1));
   KVORUM_RETURN_IF_ERROR(RestoreRecords());
   AttachLeases();
 
   int64_t current = current_revision();
   current = std::max({current, finished, scheduled});
   current_.store(current, std::memory_order_release);
-  const int64_t compacted = std::max(finished, scheduled > 0 ? scheduled : -1);
+  const int64_t compacted = std::max(finished, scheduled);
   {
     absl::MutexLock lock(&mutex_);
     compacted_.store(compacted, std::memory_order_release);
