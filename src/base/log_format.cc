@@ -122,11 +122,7 @@ struct SecondText {
     tm local{};
     localtime_r(&now, &local);
     strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &local);
-    if (local.tm_gmtoff == 0) {
-      std::strcpy(zone, "Z");
-    } else {
-      strftime(zone, sizeof(zone), "%z", &local);
-    }
+    strftime(zone, sizeof(zone), local.tm_gmtoff == 0 ? "Z" : "%z", &local);
   }
 };
 

@@ -19,7 +19,7 @@ class LogStorage {
   struct Write {
     raft::HardState hard_state;  ///< empty where unchanged
     std::vector<raft::Entry> entries;
-    std::optional<SnapshotRecord> snapshot;  ///< written after the entries
+    std::optional<SnapshotRecord> snapshot;  ///< as in Batch
     /// Called once, in the order of the writes, when everything here is durable, or with the error that ends
     /// this log: every later write gets it too. Runs on the storage's thread and must not block.
     absl::AnyInvocable<void(absl::Status)> done;

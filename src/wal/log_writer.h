@@ -1,16 +1,21 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
-#include "base/metrics.h"
-#include "base/thread_executor.h"
 #include "wal/log_storage.h"
 #include "wal/wal.h"
 
 namespace kvorum::wal {
 
 /// The log-writer thread: takes everything that waits, writes it with one vectored write and one sync, and
-/// reports all of it done (group commit). Makes the next segment ahead of need.
+/// reports all of it done (group commit). A second thread makes the next segment ahead of need and removes
+/// old ones.
+///
+///     Enqueue ─▶ queue ─▶ thread "wal-writer": Wal::Save ─▶ done, done, …
+///     ReleaseTo ────────▶ Wal::ReleaseTo ─▶ thread "wal-segments": Purge, Wal::PrepareNextSegment
+///
+/// Thread-safe, but for Stop and the destructor.
 class LogWriter final : public LogStorage {
  public:
   /// `purge_keep` segments are kept when others are released (--max-wals; 0: all).
@@ -21,7 +26,7 @@ class LogWriter final : public LogStorage {
   void Enqueue(Write write) override;
   void ReleaseTo(raft::Index index) override;
 
-  /// Finishes what is queued and joins the thread; later writes get Cancelled.
+  /// Finishes what is queued and joins the threads; later writes get Cancelled, inside Enqueue.
   void Stop();
 
  private:

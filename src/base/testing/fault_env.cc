@@ -245,7 +245,7 @@ std::shared_ptr<FaultEnv::Node> FaultEnv::Find(const std::string& path) {
   std::shared_ptr<Node> node = root_;
   for (size_t begin = 0; begin < path.size() && node != nullptr;) {
     const size_t end = std::min(path.find('/', begin), path.size());
-    if (end > begin) {
+    if (end > begin && path.substr(begin, end - begin) != ".") {
       auto it = node->names.find(path.substr(begin, end - begin));
       node = it == node->names.end() ? nullptr : it->second;
     }

@@ -1,0 +1,174 @@
+#include "wal/log_reader.h"
+
+#include <algorithm>
+
+#include "base/status.h"
+#include "base/wire.h"
+#include "fmt/format.h"
+#include "raft/codec.h"
+#include "wal/record_reader.h"
+
+namespace kvorum::wal {
+namespace {
+
+absl::StatusOr<SnapshotRecord> DecodeSnapshotRecord(std::string_view data) {
+  SnapshotRecord record;
+  wire::Reader reader(data);
+  for (wire::Field field; reader.Next(&field);) {
+    const wire::Type expected = field.number == 3 ? wire::Type::kLength : wire::Type::kVarint;
+    if (field.number <= 3 && field.type != expected) return absl::DataLossError("malformed walpb.Snapshot");
+    if (field.number == 3) {
+      KVORUM_ASSIGN_OR_RETURN(record.conf_state, raft::DecodeConfState(field.bytes));
+    } else if (field.number == 1) {
+      record.index = raft::Index(field.varint);
+    } else if (field.number == 2) {
+      record.term = raft::Term(field.varint);
+    }
+  }
+  if (!reader.ok()) return absl::DataLossError("malformed walpb.Snapshot");
+  return record;
+}
+
+/// True where the message has a field that raftpb.HardState has not.
+bool HasMoreThanAState(std::string_view data) {
+  wire::Reader reader(data);
+  for (wire::Field field; reader.Next(&field);) {
+    if (field.number > 3) return true;
+  }
+  return false;
+}
+
+/// Takes the records in order. The checksum covers what a record holds but not its type, so what cannot be
+/// of the type that it claims is damage.
+class Collector {
+ public:
+  Collector(const SnapshotRecord& start, Collect collect, LogContents* contents)
+      : start_(start), collect_(collect), contents_(contents) {}
+
+  /// The error says what is wrong, not where.
+  absl::Status Take(const Record& record) {
+    switch (static_cast<RecordType>(record.type)) {
+      case RecordType::kMetadata:
+        return TakeMetadata(record.data);
+      case RecordType::kEntry:
+        return TakeEntry(record.data);
+      case RecordType::kState:
+        return TakeState(record.data);
+      case RecordType::kCrc:
+        return absl::OkStatus();
+      case RecordType::kSnapshot:
+        return TakeSnapshot(record.data);
+    }
+    return absl::DataLossError(fmt::format("unexpected block type {}", record.type));
+  }
+
+ private:
+  absl::Status TakeMetadata(std::string_view data) {
+    if (contents_->metadata && *contents_->metadata != data) {
+      return absl::DataLossError("wal: conflicting metadata found");
+    }
+    contents_->metadata = std::string(data);
+    return absl::OkStatus();
+  }
+
+  absl::Status TakeEntry(std::string_view data) {
+    if (collect_ == Collect::kNoEntries) return absl::OkStatus();
+    KVORUM_ASSIGN_OR_RETURN(raft::Entry entry, raft::DecodeEntry(data));
+    if (entry.term == raft::Term(0) || (entry.type == raft::EntryType::kConfChange && entry.data.is_null())) {
+      return absl::DataLossError("wal: no entry in an entry record");
+    }
+    contents_->last_index = entry.index;
+    highest_entry_term_ = std::max(highest_entry_term_, entry.term);
+    if (entry.index <= start_.index) return absl::OkStatus();
+    // An entry replaces what was written at its index before and everything after it.
+    const uint64_t slot = entry.index - start_.index - 1;
+    if (slot > contents_->entries.size()) {
+      return absl::DataLossError(fmt::format(
+          "wal: slice bounds out of range, snapshot[Index: {}, Term: {}], current entry[Index: {}, "
+          "Term: {}], len(ents): {}",
+          start_.index, start_.term, entry.index, entry.term, contents_->entries.size()));
+    }
+    contents_->entries.resize(slot);
+    contents_->entries.push_back(std::move(entry));
+    return absl::OkStatus();
+  }
+
+  absl::Status TakeState(std::string_view data) {
+    KVORUM_ASSIGN_OR_RETURN(const raft::HardState state, raft::DecodeHardState(data));
+    if (state.term == raft::Term(0) || state.term < highest_entry_term_ || HasMoreThanAState(data)) {
+      return absl::DataLossError("wal: no hard state in a state record");
+    }
+    contents_->hard_state = state;
+    return absl::OkStatus();
+  }
+
+  absl::Status TakeSnapshot(std::string_view data) {
+    KVORUM_ASSIGN_OR_RETURN(SnapshotRecord record, DecodeSnapshotRecord(data));
+    if (collect_ == Collect::kEverything && record.index == start_.index && record.term != start_.term) {
+      return absl::DataLossError(fmt::format("wal: snapshot mismatch: term {} at index {}, expected {}",
+                                             record.term, record.index, start_.term));
+    }
+    contents_->last_index = std::max(contents_->last_index, record.index);
+    contents_->snapshots.push_back(std::move(record));
+    return absl::OkStatus();
+  }
+
+  const SnapshotRecord& start_;
+  const Collect collect_;
+  LogContents* const contents_;
+  raft::Term highest_entry_term_;
+};
+
+}  // namespace
+
+absl::StatusOr<LogContents> ReadSegments(Env& env, const std::string& directory,
+                                         std::span<const Segment> segments, const SnapshotRecord& start,
+                                         Collect collect) {
+  LogContents contents;
+  Collector collector(start, collect, &contents);
+  for (size_t i = 0; i < segments.size(); ++i) {
+    const bool is_last = i + 1 == segments.size();
+    const std::string path = PathOf(directory, segments[i].name);
+    KVORUM_ASSIGN_OR_RETURN(const std::string content, env.ReadFile(path));
+    RecordReader reader(content, path, is_last ? RecordReader::Place::kLast : RecordReader::Place::kEarlier,
+                        contents.crc);
+    for (Record record;;) {
+      const uint64_t offset = reader.offset();
+      KVORUM_ASSIGN_OR_RETURN(const RecordReader::Outcome outcome, reader.Next(&record));
+      contents.torn = outcome == RecordReader::Outcome::kTorn;
+      if (outcome != RecordReader::Outcome::kRecord) break;
+      if (const absl::Status status = collector.Take(record); !status.ok()) {
+        return absl::DataLossError(
+            fmt::format("{}: in file '{}' at position: {}", std::string(status.message()), path, offset));
+      }
+    }
+    contents.crc = reader.crc();
+    contents.end = reader.offset();
+    contents.size = content.size();
+    contents.clean_after_end = is_last && reader.RestIsZero();
+  }
+  contents.last_index = std::max(contents.last_index, start.index);
+  return contents;
+}
+
+absl::StatusOr<Metadata> DecodeMetadata(std::string_view encoded) {
+  Metadata metadata;
+  wire::Reader reader(encoded);
+  for (wire::Field field; reader.Next(&field);) {
+    if (field.number > 2) continue;
+    if (field.type != wire::Type::kVarint) return absl::DataLossError("wal: malformed metadata");
+    (field.number == 1 ? metadata.node_id : metadata.cluster_id) = field.varint;
+  }
+  if (!reader.ok()) return absl::DataLossError("wal: malformed metadata");
+  return metadata;
+}
+
+absl::Status CheckHasSnapshot(const LogContents& contents, const SnapshotRecord& start) {
+  const bool found = std::any_of(contents.snapshots.begin(), contents.snapshots.end(),
+                                 [&](const SnapshotRecord& record) { return record.index == start.index; });
+  if (found) return absl::OkStatus();
+  return absl::NotFoundError(
+      fmt::format("wal: snapshot not found: index {}, term {}", start.index, start.term));
+}
+
+}  // namespace kvorum::wal
