@@ -1,0 +1,74 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "backend/backend.h"
+#include "base/env.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "member/member.h"
+#include "wal/wal.h"
+
+namespace kvorum::bootstrap {
+
+/// Where everything of one member lies (design: docs/formats.md).
+struct Layout {
+  std::string data_dir;
+  std::string member_dir;   ///< data_dir/member
+  std::string wal_dir;      ///< data_dir/member/wal, or --wal-dir
+  std::string snap_dir;     ///< data_dir/member/snap
+  std::string backend_dir;  ///< data_dir/member/backend
+};
+/// `wal_dir` empty: the default.
+Layout LayoutOf(const std::string& data_dir, const std::string& wal_dir);
+
+enum class ClusterState : uint8_t { kNew, kExisting };
+
+struct Options {
+  std::string name = "default";
+  std::string data_dir;
+  std::string wal_dir;
+  /// --initial-cluster: the peer URLs of each name.
+  std::map<std::string, std::vector<std::string>> initial_cluster;
+  std::string initial_cluster_token = "etcd-cluster";
+  ClusterState initial_cluster_state = ClusterState::kNew;
+  std::vector<std::string> advertise_peer_urls;
+  /// The address of a host name, for comparing URLs that differ in it alone; null: names stand for
+  /// themselves.
+  std::function<absl::StatusOr<std::string>(const std::string& host)> resolve;
+  /// env (borrowed, REQUIRES: not null), logger, metrics and segment size of the log.
+  wal::Options wal;
+};
+
+/// A data directory that is ours, and what a member goes on from.
+struct Prepared {
+  Layout layout;
+  std::unique_ptr<FileLock> lock;  ///< held as long as the member runs
+  bool initialized = false;        ///< the directory held a member already: a restart
+  member::StartState start;
+  std::unique_ptr<wal::Wal> wal;  ///< null until Finish where there was none
+};
+
+/// First half of a start, before the database is opened: decides between a new cluster and a restart, checks
+/// the configuration (reference: flags.md §4, proxy-discovery.md §3.4; on a restart it is ignored), takes the
+/// directory and reads its log. A torn end of the log is repaired; apart from that, nothing is changed where
+/// an error is returned. Errors: InvalidArgument for a bad configuration; Unavailable where another process
+/// has the directory; FailedPrecondition for a directory of another program; DataLoss for a damaged one.
+absl::StatusOr<Prepared> Prepare(const Options& options);
+
+/// Second half, with the database at `layout.backend_dir` open: makes the log of a new member. Errors:
+/// FailedPrecondition where the database has a past that the log lacks.
+absl::Status Finish(const Options& options, backend::Backend& backend, Prepared& prepared);
+
+/// "name=url,name=url", sorted, as etcd prints --initial-cluster.
+std::string InitialClusterText(const std::map<std::string, std::vector<std::string>>& cluster);
+
+}  // namespace kvorum::bootstrap
