@@ -37,7 +37,7 @@ class MessageReader {
   absl::Status Deliver(bool compressed, std::string_view message,
                        absl::FunctionRef<bool(std::string_view)> on_message, bool* go_on);
 
-  const size_t max_bytes_;
+  size_t max_bytes_;
   Encoding encoding_;
   std::string encoding_name_;  // where it is unknown
   std::string buffer_;         // of a message that came in pieces, with its prefix

@@ -81,6 +81,7 @@ struct Http2Session::Callbacks {
       // Flow-control credit is given back when a sink has taken the data, not when it arrives.
       nghttp2_option_set_no_auto_window_update(o, 1);
       nghttp2_option_set_no_closed_streams(o, 1);
+      nghttp2_option_set_no_http_messaging(o, 1);  // see Http2Rules
       // Our own limit comes first and answers ENHANCE_YOUR_CALM.
       nghttp2_option_set_stream_reset_rate_limit(o, UINT32_MAX, UINT32_MAX);
       return o;
@@ -297,7 +298,14 @@ int Http2Session::OnHeader(const nghttp2_frame& frame, std::string_view name, st
     }
     return 0;
   }
-  if (frame.headers.cat != NGHTTP2_HCAT_REQUEST) return 0;  // trailers of a request tell nothing
+  if (frame.headers.cat != NGHTTP2_HCAT_REQUEST) {
+    if (!stream->rules_.OnTrailerField(name, value)) stream->malformed_ = true;
+    return 0;
+  }
+  if (stream->malformed_ || !stream->rules_.OnField(name, value)) {
+    stream->malformed_ = true;
+    return 0;
+  }
   StoredRequest& request = *stream->request_;
   if (name[0] != ':') {
     const std::string_view kept = request.Keep(name);
@@ -321,8 +329,10 @@ int Http2Session::OnFrame(const nghttp2_frame& frame) {
       Http2Stream* stream = Find(frame.hd.stream_id);
       if (stream == nullptr) return 0;
       if (frame.headers.cat == NGHTTP2_HCAT_REQUEST) {
+        if (stream->malformed_ || !stream->rules_.OnHeadEnd(end)) return Refuse(stream);
         OnRequestHead(stream, end);
-      } else if (end) {
+      } else {
+        if (stream->malformed_ || !stream->rules_.OnTrailerEnd(end)) return Refuse(stream);
         OnRequestEnd(stream);
       }
       return 0;
@@ -333,7 +343,10 @@ int Http2Session::OnFrame(const nghttp2_frame& frame) {
         return 0;
       }
       if (!end) return 0;
-      if (Http2Stream* stream = Find(frame.hd.stream_id)) OnRequestEnd(stream);
+      if (Http2Stream* stream = Find(frame.hd.stream_id)) {
+        if (!stream->rules_.OnDataEnd()) return Refuse(stream);
+        OnRequestEnd(stream);
+      }
       return 0;
     }
     case NGHTTP2_RST_STREAM:
@@ -353,6 +366,12 @@ int Http2Session::OnFrame(const nghttp2_frame& frame) {
     default:
       return 0;
   }
+}
+
+int Http2Session::Refuse(Http2Stream* stream) {
+  stream->malformed_ = true;
+  nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, stream->id_, NGHTTP2_PROTOCOL_ERROR);
+  return 0;
 }
 
 void Http2Session::OnRequestHead(Http2Stream* stream, bool end) {
@@ -407,6 +426,8 @@ void Http2Session::OnRequestEnd(Http2Stream* stream) {
 int Http2Session::OnDataChunk(int32_t id, std::string_view data) {
   if (terminating_) return 0;
   Http2Stream* stream = Find(id);
+  if (stream != nullptr && !stream->malformed_ && !stream->rules_.OnData(data.size())) Refuse(stream);
+  if (stream != nullptr && stream->malformed_) stream = nullptr;
   if (stream != nullptr && stream->parked_) {
     stream->parked_body_.append(data);  // bounded by the window, which is not given back yet
     return 0;

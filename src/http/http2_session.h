@@ -41,6 +41,8 @@ class Http2Session final : public Session {
   int OnSendData(Http2Stream* stream, const uint8_t* frame_head, size_t length);
   void OnFrameSent(const nghttp2_frame& frame);
 
+  /// A malformed request: a stream error (RFC 9113 §8.1.1).
+  int Refuse(Http2Stream* stream);
   void OnRequestHead(Http2Stream* stream, bool end);
   void StartRequest(Http2Stream* stream);
   void StartParked();

@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "http/http2_rules.h"
 #include "http/output_queue.h"
 #include "http/request_storage.h"
 
@@ -63,12 +64,14 @@ class Http2Stream final : public ResponseWriter {
 
   std::shared_ptr<StoredRequest> request_;
   size_t header_bytes_ = 0;
+  Http2Rules rules_;
   std::unique_ptr<RequestSink> sink_;
 
   BytesQueue queue_;
   Headers trailers_;
   size_t kept_ = 0;  // see Keep
   bool head_too_large_ = false;
+  bool malformed_ = false;
   bool started_ = false;       // the handler has it
   bool parked_ = false;        // waits for the connection to drain before it starts
   bool received_end_ = false;  // the client's side is complete

@@ -1,0 +1,432 @@
+#include "grpc/client_core.h"
+
+#include "absl/container/inlined_vector.h"
+#include "base/check.h"
+#include "fmt/format.h"
+#include "grpc/metadata.h"
+#include "http/text.h"
+
+namespace kvorum::grpc {
+
+namespace {
+
+constexpr uint32_t kStreamWindow = 16 << 20;
+constexpr int32_t kConnectionWindow = 256 << 20;
+constexpr size_t kBufferBytes = 64 << 10;
+constexpr size_t kOutputBytes = 128 << 10;
+constexpr size_t kMaxMessageBytes = INT32_MAX;
+constexpr int kMaxVectors = 64;
+
+std::string_view View(const uint8_t* data, size_t size) {
+  return {reinterpret_cast<const char*>(data), size};
+}
+
+nghttp2_nv Pair(std::string_view name, std::string_view value) {
+  return {reinterpret_cast<uint8_t*>(const_cast<char*>(name.data())),
+          reinterpret_cast<uint8_t*>(const_cast<char*>(value.data())), name.size(), value.size(),
+          NGHTTP2_NV_FLAG_NONE};
+}
+
+/// Where there is no grpc-status (gRPC's http-grpc-status-mapping).
+absl::StatusCode CodeOfHttpStatus(std::string_view status) {
+  if (status == "400") return absl::StatusCode::kInternal;
+  if (status == "401") return absl::StatusCode::kUnauthenticated;
+  if (status == "403") return absl::StatusCode::kPermissionDenied;
+  if (status == "404") return absl::StatusCode::kUnimplemented;
+  if (status == "429" || status == "502" || status == "503" || status == "504") {
+    return absl::StatusCode::kUnavailable;
+  }
+  return absl::StatusCode::kUnknown;
+}
+
+absl::StatusCode CodeOfReset(uint32_t error_code) {
+  switch (error_code) {
+    case NGHTTP2_REFUSED_STREAM:
+      return absl::StatusCode::kUnavailable;
+    case NGHTTP2_CANCEL:
+      return absl::StatusCode::kCancelled;
+    case NGHTTP2_ENHANCE_YOUR_CALM:
+      return absl::StatusCode::kResourceExhausted;
+    case NGHTTP2_INADEQUATE_SECURITY:
+      return absl::StatusCode::kPermissionDenied;
+    default:
+      return absl::StatusCode::kInternal;
+  }
+}
+
+}  // namespace
+
+struct ClientCore::Call {
+  explicit Call(ClientConnection::UnaryDone done) : unary_done(std::move(done)) {}
+  explicit Call(ClientConnection::StreamCallbacks callbacks)
+      : is_stream(true), stream_callbacks(std::move(callbacks)) {}
+
+  const bool is_stream = false;
+  bool half_closed = false;  // no more requests
+  bool deferred = false;     // nghttp2 waits for requests
+  bool cancelled = false;    // nobody is to be told anything
+  bool has_response = false;
+  int32_t id = 0;
+  Call* previous = nullptr;
+  Call* next = nullptr;
+  Handle* handle = nullptr;  // of a stream, while its user has it
+  ClientConnection::UnaryDone unary_done;
+  ClientConnection::StreamCallbacks stream_callbacks;
+  http::BytesQueue queue;
+  MessageReader reader{kMaxMessageBytes, ""};
+  std::string response;  // of a unary call
+  std::string http_status;
+  std::string grpc_status;
+  std::string grpc_message;
+  absl::Status broken;  // by what the server sent
+
+  absl::Status Result(uint32_t error_code) const;
+  void Finish(const absl::Status& status) {
+    if (std::exchange(cancelled, true)) return;
+    if (is_stream) {
+      stream_callbacks.on_end(status);
+    } else {
+      unary_done(status, status.ok() ? std::string_view(response) : std::string_view());
+    }
+  }
+};
+
+absl::Status ClientCore::Call::Result(uint32_t error_code) const {
+  if (!broken.ok()) return broken;
+  uint64_t code;
+  if (http::ParseDecimal(grpc_status, &code)) {
+    if (code == 0 && !is_stream && !has_response) return absl::InternalError("a response without a message");
+    return MakeStatus(static_cast<absl::StatusCode>(code), PercentDecode(grpc_message));
+  }
+  if (error_code != NGHTTP2_NO_ERROR) {
+    return MakeStatus(CodeOfReset(error_code),
+                      fmt::format("stream terminated by RST_STREAM with error code: {}",
+                                  nghttp2_http2_strerror(error_code)));
+  }
+  if (!http_status.empty() && http_status != "200") {
+    return MakeStatus(CodeOfHttpStatus(http_status),
+                      fmt::format("unexpected HTTP status code received from server: {}", http_status));
+  }
+  return absl::InternalError("server closed the stream without sending trailers");
+}
+
+/// What the user of a stream holds.
+class ClientCore::Handle final : public ClientConnection::Stream {
+ public:
+  Handle(std::shared_ptr<ClientCore> core, Call* call) : core_(std::move(core)), call_(call) {}
+  ~Handle() override {
+    if (call_ == nullptr) return;
+    call_->handle = nullptr;
+    core_->Cancel(call_);
+  }
+  void Send(std::string_view message) override {
+    if (call_ == nullptr || call_->half_closed) return;
+    core_->Queue(call_, message);
+    core_->Resume(call_);
+  }
+  void HalfClose() override {
+    if (call_ == nullptr) return;
+    call_->half_closed = true;
+    core_->Resume(call_);
+  }
+  void Forget() { call_ = nullptr; }
+
+ private:
+  const std::shared_ptr<ClientCore> core_;
+  Call* call_;  // null once it ended
+};
+
+struct ClientCore::Callbacks {
+  static ClientCore& Self(void* user_data) { return *static_cast<ClientCore*>(user_data); }
+  static Call* Find(nghttp2_session* session, int32_t id) {
+    return static_cast<Call*>(nghttp2_session_get_stream_user_data(session, id));
+  }
+
+  static ssize_t ReadData(nghttp2_session*, int32_t, uint8_t*, size_t length, uint32_t* flags,
+                          nghttp2_data_source* source, void*) {
+    auto* call = static_cast<Call*>(source->ptr);
+    const size_t n = std::min(length, call->queue.size());
+    if (n == 0 && !call->half_closed) {
+      call->deferred = true;
+      return NGHTTP2_ERR_DEFERRED;
+    }
+    *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
+    if (call->half_closed && n == call->queue.size()) *flags |= NGHTTP2_DATA_FLAG_EOF;
+    return static_cast<ssize_t>(n);
+  }
+
+  static int SendData(nghttp2_session*, nghttp2_frame*, const uint8_t* head, size_t length,
+                      nghttp2_data_source* source, void* user_data) {
+    ClientCore& core = Self(user_data);
+    if (core.output_.size() >= kOutputBytes) return NGHTTP2_ERR_WOULDBLOCK;
+    core.output_.Append(View(head, 9));
+    static_cast<Call*>(source->ptr)->queue.PopInto(&core.output_, length);
+    return 0;
+  }
+
+  static const nghttp2_session_callbacks* Get() {
+    static const nghttp2_session_callbacks* callbacks = [] {
+      nghttp2_session_callbacks* c;
+      KVORUM_CHECK(nghttp2_session_callbacks_new(&c) == 0, "out of memory");
+      nghttp2_session_callbacks_set_on_header_callback(
+          c, [](nghttp2_session* session, const nghttp2_frame* frame, const uint8_t* name, size_t name_size,
+                const uint8_t* value, size_t value_size, uint8_t, void* user_data) {
+            if (Call* call = Find(session, frame->hd.stream_id)) {
+              Self(user_data).OnHeader(call, View(name, name_size), View(value, value_size));
+            }
+            return 0;
+          });
+      nghttp2_session_callbacks_set_on_data_chunk_recv_callback(
+          c, [](nghttp2_session* session, uint8_t, int32_t id, const uint8_t* data, size_t size,
+                void* user_data) {
+            if (Call* call = Find(session, id)) Self(user_data).OnData(call, View(data, size));
+            return 0;
+          });
+      nghttp2_session_callbacks_set_on_stream_close_callback(
+          c, [](nghttp2_session* session, int32_t id, uint32_t error_code, void* user_data) {
+            if (Call* call = Find(session, id)) Self(user_data).OnClose(call, error_code);
+            return 0;
+          });
+      nghttp2_session_callbacks_set_on_frame_not_send_callback(
+          c, [](nghttp2_session* session, const nghttp2_frame* frame, int error, void*) {
+            Call* call = frame->hd.type == NGHTTP2_HEADERS ? Find(session, frame->hd.stream_id) : nullptr;
+            if (call != nullptr) call->broken = absl::UnavailableError(nghttp2_strerror(error));
+            return 0;
+          });
+      nghttp2_session_callbacks_set_send_data_callback(c, &SendData);
+      return c;
+    }();
+    return callbacks;
+  }
+};
+
+ClientCore::ClientCore(http::Loop& loop, std::unique_ptr<http::ByteStream> stream, std::string authority)
+    : loop_(loop),
+      stream_(std::move(stream)),
+      authority_(std::move(authority)),
+      buffer_(new char[kBufferBytes]) {
+  nghttp2_option* option;
+  KVORUM_CHECK(nghttp2_option_new(&option) == 0, "out of memory");
+  // The server's limit counts once its SETTINGS are here; until then calls must not wait for a guess.
+  nghttp2_option_set_peer_max_concurrent_streams(option, UINT32_MAX);
+  nghttp2_option_set_no_closed_streams(option, 1);
+  const int error = nghttp2_session_client_new2(&session_, Callbacks::Get(), this, option);
+  nghttp2_option_del(option);
+  KVORUM_CHECK(error == 0, "nghttp2: {}", nghttp2_strerror(error));
+}
+
+ClientCore::~ClientCore() {
+  Close(absl::UnavailableError("the connection was closed"));
+  nghttp2_session_del(session_);
+}
+
+void ClientCore::Start() {
+  const nghttp2_settings_entry settings[] = {{NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
+                                             {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, kStreamWindow}};
+  nghttp2_submit_settings(session_, NGHTTP2_FLAG_NONE, settings, std::size(settings));
+  nghttp2_session_set_local_window_size(session_, NGHTTP2_FLAG_NONE, 0, kConnectionWindow);
+  WantFlush();
+  stream_->Read(buffer_.get(), kBufferBytes, shared_from_this());
+}
+
+void ClientCore::Close(const absl::Status& reason) {
+  if (std::exchange(closed_, true)) return;
+  stream_->Close();
+  while (calls_ != nullptr) {
+    Call* call = calls_;
+    nghttp2_session_set_stream_user_data(session_, call->id, nullptr);
+    Remove(call);
+    closed_calls_.emplace_back(call);
+    call->Finish(reason);
+  }
+}
+
+void ClientCore::Remove(Call* call) {
+  if (call->handle != nullptr) call->handle->Forget();
+  call->handle = nullptr;
+  if (call->previous != nullptr) call->previous->next = call->next;
+  if (call->next != nullptr) call->next->previous = call->previous;
+  if (calls_ == call) calls_ = call->next;
+}
+
+bool ClientCore::Submit(std::string_view method, std::unique_ptr<Call>* call, const http::Headers& metadata) {
+  if (closed_) return false;
+  absl::InlinedVector<nghttp2_nv, 12> list;
+  list.push_back(Pair(":method", "POST"));
+  list.push_back(Pair(":scheme", "http"));
+  list.push_back(Pair(":path", method));
+  list.push_back(Pair(":authority", authority_));
+  list.push_back(Pair("content-type", "application/grpc"));
+  list.push_back(Pair("te", "trailers"));
+  list.push_back(Pair("user-agent", "grpc-kvorum/1"));
+  std::vector<std::string> encoded;
+  encoded.reserve(metadata.size());
+  for (const auto& [name, value] : metadata) {
+    if (name.ends_with("-bin")) {
+      encoded.push_back(EncodeBase64(value));
+      list.push_back(Pair(name, encoded.back()));
+    } else {
+      list.push_back(Pair(name, value));
+    }
+  }
+  nghttp2_data_provider provider{.source = {.ptr = call->get()}, .read_callback = &Callbacks::ReadData};
+  const int32_t id =
+      nghttp2_submit_request(session_, nullptr, list.data(), list.size(), &provider, call->get());
+  if (id < 0) return false;
+  Call* opened = call->release();
+  opened->id = id;
+  opened->next = calls_;
+  if (calls_ != nullptr) calls_->previous = opened;
+  calls_ = opened;
+  WantFlush();
+  return true;
+}
+
+void ClientCore::Unary(std::string_view method, std::string_view request, ClientConnection::UnaryDone done,
+                       const http::Headers& metadata) {
+  auto call = std::make_unique<Call>(std::move(done));
+  Queue(call.get(), request);
+  call->half_closed = true;
+  if (Submit(method, &call, metadata)) return;
+  loop_.Post([call = std::move(call)] { call->Finish(absl::UnavailableError("the connection is broken")); });
+}
+
+std::unique_ptr<ClientConnection::Stream> ClientCore::OpenStream(std::string_view method,
+                                                                 ClientConnection::StreamCallbacks callbacks,
+                                                                 const http::Headers& metadata) {
+  auto call = std::make_unique<Call>(std::move(callbacks));
+  auto handle = std::make_unique<Handle>(shared_from_this(), call.get());
+  call->handle = handle.get();
+  if (Submit(method, &call, metadata)) return handle;
+  // Told later, unless the handle is gone by then.
+  loop_.Post([call = std::move(call)] {
+    if (call->handle == nullptr) return;
+    std::exchange(call->handle, nullptr)->Forget();
+    call->Finish(absl::UnavailableError("the connection is broken"));
+  });
+  return handle;
+}
+
+void ClientCore::Queue(Call* call, std::string_view message) {
+  call->queue.Push(Bytes::Build(kPrefixBytes + message.size(), [&](char* out) {
+    WritePrefix(out, message.size());
+    if (!message.empty()) std::memcpy(out + kPrefixBytes, message.data(), message.size());
+  }));
+}
+
+void ClientCore::Resume(Call* call) {
+  if (closed_) return;
+  if (std::exchange(call->deferred, false)) nghttp2_session_resume_data(session_, call->id);
+  WantFlush();
+}
+
+void ClientCore::Cancel(Call* call) {
+  call->cancelled = true;
+  if (closed_ || call->id == 0) return;
+  nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, call->id, NGHTTP2_CANCEL);
+  WantFlush();
+}
+
+void ClientCore::OnHeader(Call* call, std::string_view name, std::string_view value) {
+  if (name == "grpc-status") {
+    call->grpc_status = value;
+  } else if (name == "grpc-message") {
+    call->grpc_message = value;
+  } else if (name == ":status") {
+    call->http_status = value;
+  } else if (name == "grpc-encoding") {
+    call->reader = MessageReader(kMaxMessageBytes, value);
+  }
+}
+
+void ClientCore::OnData(Call* call, std::string_view data) {
+  if (call->cancelled || !call->broken.ok() || call->http_status != "200") return;
+  call->broken = call->reader.Feed(data, [call](std::string_view message) {
+    if (call->is_stream) {
+      call->stream_callbacks.on_message(message);
+    } else {
+      call->has_response = true;
+      call->response = message;
+    }
+    return !call->cancelled;
+  });
+  if (!call->broken.ok()) {
+    nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, call->id, NGHTTP2_PROTOCOL_ERROR);
+  }
+}
+
+void ClientCore::OnClose(Call* call, uint32_t error_code) {
+  std::unique_ptr<Call> ended(call);
+  nghttp2_session_set_stream_user_data(session_, call->id, nullptr);
+  Remove(call);
+  call->Finish(call->Result(error_code));
+}
+
+void ClientCore::OnRead(size_t size, bool broken) {
+  if (closed_) return;
+  http::Loop::Turn turn(loop_);
+  if (broken || size == 0) return Close(absl::UnavailableError("the server closed the connection"));
+  const ssize_t n = nghttp2_session_mem_recv(session_, reinterpret_cast<const uint8_t*>(buffer_.get()), size);
+  if (closed_) return;  // by a callback
+  if (n < 0) return Close(absl::UnavailableError("the server broke the protocol"));
+  WantFlush();
+  stream_->Read(buffer_.get(), kBufferBytes, shared_from_this());
+}
+
+void ClientCore::WantFlush() {
+  if (closed_ || std::exchange(flush_wanted_, true)) return;
+  loop_.AtTurnEnd(shared_from_this());
+}
+
+void ClientCore::OnTurnEnd() {
+  flush_wanted_ = false;
+  if (!closed_ && !write_blocked_) Flush();
+}
+
+void ClientCore::OnWritable() {
+  write_blocked_ = false;
+  if (closed_) return;
+  http::Loop::Turn turn(loop_);
+  Flush();
+}
+
+void ClientCore::Flush() {
+  if (!WriteOutput()) return;
+  for (;;) {
+    while (output_.size() < kOutputBytes) {
+      const uint8_t* data;
+      const ssize_t n = nghttp2_session_mem_send(session_, &data);
+      if (closed_) return;  // by a callback
+      if (n < 0) return Close(absl::UnavailableError("the connection failed"));
+      if (n == 0) break;
+      output_.Append(View(data, static_cast<size_t>(n)));
+    }
+    if (output_.empty()) break;
+    const bool full = output_.size() >= kOutputBytes;
+    if (!WriteOutput()) return;
+    if (!full) break;
+  }
+  if (nghttp2_session_want_read(session_) == 0 && nghttp2_session_want_write(session_) == 0) {
+    Close(absl::UnavailableError("the server is going away"));
+  }
+}
+
+bool ClientCore::WriteOutput() {
+  iovec vectors[kMaxVectors];
+  while (!output_.empty()) {
+    const ssize_t n = stream_->Write(vectors, output_.Gather(vectors, kMaxVectors));
+    if (n < 0) {
+      Close(absl::UnavailableError("the connection broke"));
+      return false;
+    }
+    if (n == 0) {
+      write_blocked_ = true;
+      stream_->WaitWritable(shared_from_this());
+      return false;
+    }
+    output_.Consume(static_cast<size_t>(n));
+  }
+  return true;
+}
+
+}  // namespace kvorum::grpc

@@ -1,0 +1,76 @@
+#pragma once
+
+#include <nghttp2/nghttp2.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "grpc/client.h"
+#include "grpc/framing.h"
+#include "http/byte_stream.h"
+#include "http/http2_stream.h"
+#include "http/output_queue.h"
+
+namespace kvorum::grpc {
+
+/// The client's side of an HTTP/2 connection, on nghttp2, with a gRPC call on each stream. On its loop only;
+/// shared between its ClientConnection, the handles of its streams and the I/O under way.
+class ClientCore final : public http::TurnEnd,
+                         public http::ByteStream::User,
+                         public std::enable_shared_from_this<ClientCore> {
+ public:
+  ClientCore(http::Loop& loop, std::unique_ptr<http::ByteStream> stream, std::string authority);
+  ~ClientCore() override;
+
+  void Start();
+  /// Ends every call with `reason`, and takes no more.
+  void Close(const absl::Status& reason);
+  bool broken() const { return closed_; }
+
+  void Unary(std::string_view method, std::string_view request, ClientConnection::UnaryDone done,
+             const http::Headers& metadata);
+  std::unique_ptr<ClientConnection::Stream> OpenStream(std::string_view method,
+                                                       ClientConnection::StreamCallbacks callbacks,
+                                                       const http::Headers& metadata);
+
+  void OnRead(size_t size, bool broken) override;
+  void OnWritable() override;
+  void OnTurnEnd() override;
+
+ private:
+  struct Call;
+  struct Callbacks;
+  class Handle;
+
+  /// Null where the stream could not be opened; `call` is then untouched.
+  bool Submit(std::string_view method, std::unique_ptr<Call>* call, const http::Headers& metadata);
+  void Queue(Call* call, std::string_view message);
+  void Resume(Call* call);
+  void Cancel(Call* call);
+  void WantFlush();
+  void Flush();
+  /// True when all output was taken.
+  bool WriteOutput();
+  void Remove(Call* call);
+
+  // What nghttp2 tells.
+  void OnHeader(Call* call, std::string_view name, std::string_view value);
+  void OnData(Call* call, std::string_view data);
+  void OnClose(Call* call, uint32_t error_code);
+
+  http::Loop& loop_;
+  const std::unique_ptr<http::ByteStream> stream_;
+  const std::string authority_;
+  nghttp2_session* session_ = nullptr;
+  Call* calls_ = nullptr;  // a list of every open one
+  std::vector<std::unique_ptr<Call>> closed_calls_;  // ended by Close; nghttp2 may still look at them
+
+  std::unique_ptr<char[]> buffer_;
+  http::OutputQueue output_;
+  bool flush_wanted_ = false;
+  bool write_blocked_ = false;
+  bool closed_ = false;
+};
+
+}  // namespace kvorum::grpc
