@@ -93,7 +93,8 @@ class FaultFile final : public WritableFile {
     KVORUM_RETURN_IF_ERROR(CheckAlive());
     bool stopped = false;
     if (absl::Status status = env_->Begin(FaultEnv::Op::kWrite, &stopped); !status.ok()) {
-      node_->Write(position_, stopped ? data : data.substr(0, data.size() / 2));
+      if (!stopped) data.resize(WholeSectors(data.size() / 2));
+      node_->Write(position_, data);
       return status;
     }
     node_->Write(position_, data);
@@ -140,6 +141,12 @@ class FaultFile final : public WritableFile {
   absl::Status CheckAlive() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(env_->mutex_) {
     if (boot_ == env_->boot_) return absl::OkStatus();
     return absl::InternalError(fmt::format("{}: opened before the crash", path_));
+  }
+
+  /// At most `size`, so that a write of it ends with a sector, or 0.
+  size_t WholeSectors(size_t size) const {
+    const size_t past_sector = (position_ + size) % kSectorBytes;
+    return size < past_sector ? 0 : size - past_sector;
   }
 
   FaultEnv* const env_;

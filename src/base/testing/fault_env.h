@@ -33,7 +33,7 @@ class FaultEnv final : public Env {
   static constexpr size_t kOps = 8;
 
   /// The `nth` operation of this kind from now (0: the next one) fails with `error`. A failing write has
-  /// written its first half. Replaces the kind's earlier order.
+  /// written about its first half, up to the end of a sector. Replaces the kind's earlier order.
   void FailNth(Op op, uint64_t nth, absl::Status error);
   /// After `count` more operations of whatever kind everything fails, as if the machine had stopped; a write
   /// that is cut off this way is still in flight, so that Crash may keep parts of it.

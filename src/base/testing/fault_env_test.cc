@@ -60,8 +60,8 @@ TEST_F(BaseFaultEnv, FailsTheNthOperationOnce) {
   env_.FailNth(Op::kWrite, 1, absl::ResourceExhaustedError("full"));
   auto file = Open("f");
   EXPECT_TRUE(file->Append("ab").ok());
-  EXPECT_TRUE(absl::IsResourceExhausted(file->Append("cdef")));
-  EXPECT_EQ(env_.Get("f"), "abcd");
+  EXPECT_TRUE(absl::IsResourceExhausted(file->Append(std::string(1500, 'c'))));
+  EXPECT_EQ(env_.Get("f"), "ab" + std::string(510, 'c'));
   EXPECT_EQ(env_.count(Op::kWrite), 2u);
 }
 
