@@ -1,5 +1,8 @@
 #include "snap/snapshotter.h"
 
+#include <fstream>
+#include <iterator>
+
 #include "absl/strings/escaping.h"
 #include "base/testing/fault_env.h"
 #include "gmock/gmock.h"
@@ -51,6 +54,20 @@ TEST(SnapFile, HasTheFormatOfEtcd) {
   const auto decoded = DecodeFile(golden);
   ASSERT_TRUE(decoded.ok()) << decoded.status();
   EXPECT_EQ(*decoded, MakeSnapshot(1, 2));
+}
+
+TEST(SnapFile, IsReadAndWrittenAsEtcd34Does) {
+  const std::string name = "/etcd-3.4/0000000000000002-000000000000000b.snap";
+  std::ifstream file(KVORUM_TESTDATA + name, std::ios::binary);
+  ASSERT_TRUE(file.is_open());
+  const std::string content(std::istreambuf_iterator<char>(file), {});
+  const auto snapshot = DecodeFile(content);
+  ASSERT_TRUE(snapshot.ok()) << snapshot.status();
+  EXPECT_EQ(snapshot->metadata.index, Index(11));
+  EXPECT_EQ(snapshot->metadata.term, Term(2));
+  EXPECT_THAT(snapshot->metadata.conf_state.voters, ElementsAre(NodeId(0x26254f5a29e61145)));
+  EXPECT_THAT(std::string(snapshot->data.view()), HasSubstr("/0/members/26254f5a29e61145/raftAttributes"));
+  EXPECT_EQ(EncodeFile(*snapshot), content);
 }
 
 TEST(SnapFile, RefusesEmptyFiles) {

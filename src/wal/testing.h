@@ -10,6 +10,7 @@
 #include "base/testing/fault_env.h"
 #include "gtest/gtest.h"
 #include "raft/types.h"
+#include "wal/frame_encoder.h"
 #include "wal/record_reader.h"
 #include "wal/wal.h"
 
