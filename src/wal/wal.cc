@@ -274,7 +274,7 @@ absl::Status Repair(const std::string& path, const LogContents& contents, const 
 absl::StatusOr<std::unique_ptr<WritableFile>> OpenTail(const std::string& path, const LogContents& contents,
                                                        const Options& options) {
   KVORUM_ASSIGN_OR_RETURN(auto file, options.env->OpenForWriting(path, Env::Create::kNever, 0600));
-  
+  if (!contents.clean_after_end) KVORUM_RETURN_IF_ERROR(file->Truncate(contents.end));
   KVORUM_RETURN_IF_ERROR(file->Allocate(std::max(contents.size, options.segment_size_bytes)));
   KVORUM_RETURN_IF_ERROR(file->Seek(contents.end));
   return file;
