@@ -30,6 +30,8 @@ struct MemberOptions {
   uint64_t snapshot_count = 10'000;
   uint64_t snapshot_catchup_entries = 5'000;
   uint64_t max_request_bytes = 1'572'864;
+  /// Proposals that wait for their result are refused beyond this.
+  uint64_t max_pending_bytes = uint64_t{512} << 20;
   int64_t quota_bytes = int64_t{2} << 30;  ///< negative: none
   size_t compaction_batch_limit = 1'000;
   std::chrono::nanoseconds compaction_sleep_interval = std::chrono::milliseconds(10);

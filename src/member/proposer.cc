@@ -9,7 +9,6 @@ namespace kvorum::member {
 namespace {
 
 constexpr uint64_t kMaxApplyLag = 5000;
-constexpr uint64_t kMaxPendingBytes = uint64_t{512} << 20;
 
 }  // namespace
 
@@ -26,7 +25,7 @@ absl::Status Proposer::CheckLimits(const Bytes& entry) const {
   const uint64_t committed = state_->committed.load(std::memory_order_acquire);
   const uint64_t applied = state_->applied.load(std::memory_order_acquire);
   const bool behind = committed > applied + kMaxApplyLag;
-  if (behind || state_->pending_bytes.load(std::memory_order_relaxed) > kMaxPendingBytes) {
+  if (behind || state_->pending_bytes.load(std::memory_order_relaxed) > options_.max_pending_bytes) {
     return TooManyRequestsError();
   }
   return absl::OkStatus();
