@@ -8,9 +8,10 @@
 namespace kvorum::test {
 namespace {
 
-// Every script in etcdctl/ is run against a fresh Kvorum and a fresh etcd with the same etcdctl; what the commands
-// print, and their exit codes, must agree once ids, sizes and times are taken out. In a script `run COMMAND…`
-// shows the command, its output and its exit code, and `wait_lines N FILE` waits until FILE has N lines.
+// Every script in etcdctl/ is run against a fresh Kvorum and a fresh etcd with the same etcdctl; what the
+// commands print, and their exit codes, must agree once ids, sizes and times are taken out. In a script `run
+// COMMAND…` shows the command, its output and its exit code, and `wait_lines N FILE` waits until FILE has N
+// lines.
 
 std::string Normalise(std::string text, const Server& server) {
   const std::pair<const char*, const char*> rules[] = {
@@ -30,7 +31,8 @@ std::string Normalise(std::string text, const Server& server) {
       {R"(remaining\(\d+s\))", "remaining(Ns)"},
       {R"(127\.0\.0\.1:2\d{4}|127\.0\.0\.1:3[01]\d{3})", "ENDPOINT"},
   };
-  for (const auto& [pattern, replacement] : rules) text = std::regex_replace(text, std::regex(pattern), replacement);
+  for (const auto& [pattern, replacement] : rules)
+    text = std::regex_replace(text, std::regex(pattern), replacement);
   for (size_t at; (at = text.find(server.endpoint())) != std::string::npos;) {
     text.replace(at, server.endpoint().size(), "ENDPOINT");
   }
@@ -43,8 +45,8 @@ std::string RunScript(const std::filesystem::path& script, const Server& server)
       "run() { printf '$ %s\\n' \"$*\"; \"$@\" 2>&1; printf '= %s\\n' $?; }\n"
       "wait_lines() { until [ \"$(wc -l <\"$2\")\" -ge \"$1\" ]; do sleep 0.05; done; }\n. " +
       Quote(script.string());
-  const CommandResult result = Shell(
-      prelude, {{"ETCDCTL_API", "3"}, {"ETCDCTL_ENDPOINTS", server.endpoint()}, {"OUT", dir / "out"}});
+  const CommandResult result =
+      Shell(prelude, {{"ETCDCTL_API", "3"}, {"ETCDCTL_ENDPOINTS", server.endpoint()}, {"OUT", dir / "out"}});
   EXPECT_EQ(result.err, "");
   return Normalise(result.out, server);
 }
@@ -61,7 +63,8 @@ TEST_P(EtcdctlScript, PrintsWhatItPrintsForEtcd) {
 
 std::vector<std::filesystem::path> Scripts() {
   std::vector<std::filesystem::path> scripts;
-  for (const auto& entry : std::filesystem::directory_iterator(KVORUM_E2E_SCRIPTS)) scripts.push_back(entry.path());
+  for (const auto& entry : std::filesystem::directory_iterator(KVORUM_E2E_SCRIPTS))
+    scripts.push_back(entry.path());
   std::sort(scripts.begin(), scripts.end());
   return scripts;
 }

@@ -14,7 +14,9 @@ class Endpoints : public testing::Test {
 
   /// The status code, a newline, the body.
   static std::string Curl(const std::string& path, const std::string& options = "") {
-    return Shell("curl -s -o - -w '\\n%{http_code} %{content_type}' " + options + " " + Quote(server_->url() + path)).out;
+    return Shell("curl -s -o - -w '\\n%{http_code} %{content_type}' " + options + " " +
+                 Quote(server_->url() + path))
+        .out;
   }
 
   static Server* server_;
@@ -43,7 +45,8 @@ TEST_F(Endpoints, Metrics) {
   const std::string metrics = Curl("/metrics");
   for (const char* line :
        {"etcd_server_has_leader 1\n", "etcd_server_is_leader 1\n", "# TYPE etcd_mvcc_put_total counter\n",
-        "etcd_cluster_version{cluster_version=\"3.7\"} 1\n", "etcd_disk_wal_fsync_duration_seconds_bucket{le=\"0.001\"} ",
+        "etcd_cluster_version{cluster_version=\"3.7\"} 1\n",
+        "etcd_disk_wal_fsync_duration_seconds_bucket{le=\"0.001\"} ",
         "etcd_disk_backend_commit_duration_seconds_count ", "etcd_server_proposals_committed_total ",
         "grpc_server_handled_total{grpc_code=\"OK\",grpc_method=\"Put\",grpc_service=\"etcdserverpb.KV\"",
         "process_resident_memory_bytes ", "etcd_server_quota_backend_bytes 2.147483648e+09\n"}) {
@@ -51,7 +54,9 @@ TEST_F(Endpoints, Metrics) {
   }
 }
 
-TEST_F(Endpoints, UnknownPath) { EXPECT_EQ(Curl("/nothing"), "404 page not found\n\n404 text/plain; charset=utf-8"); }
+TEST_F(Endpoints, UnknownPath) {
+  EXPECT_EQ(Curl("/nothing"), "404 page not found\n\n404 text/plain; charset=utf-8");
+}
 
 TEST_F(Endpoints, LogLevelChangesWhileItRuns) {
   EXPECT_NE(Curl("/config/local/log", "-X PUT -d '{\"Level\":\"DEBUG\"}'").find("\n204"), std::string::npos);
@@ -61,7 +66,8 @@ TEST_F(Endpoints, LogLevelChangesWhileItRuns) {
 
 TEST_F(Endpoints, SpeakHttp2WithPriorKnowledge) {
   const CommandResult result =
-      Shell("curl -s -o /dev/null -w '%{http_version} %{http_code}' --http2-prior-knowledge " + server_->url() + "/health");
+      Shell("curl -s -o /dev/null -w '%{http_version} %{http_code}' --http2-prior-knowledge " +
+            server_->url() + "/health");
   EXPECT_EQ(result.exit_code, 0);
   EXPECT_EQ(result.out.substr(0, 2), "2 ") << result.out;
 }

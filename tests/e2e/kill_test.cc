@@ -13,8 +13,8 @@
 namespace kvorum::test {
 namespace {
 
-/// Writes keys of its own, one put after another, until the connection breaks. Everything that was acknowledged
-/// is remembered with its revision; what was under way may or may not be there afterwards.
+/// Writes keys of its own, one put after another, until the connection breaks. Everything that was
+/// acknowledged is remembered with its revision; what was under way may or may not be there afterwards.
 class Writer {
  public:
   Writer(http::Loop& loop, std::string endpoint, int id) : loop_(loop), id_(id) {
@@ -58,18 +58,19 @@ class Writer {
     key_ = "writer" + std::to_string(id_) + "/" + std::to_string(count_++);
     request.set_key(key_);
     request.set_value("value of " + key_);
-    connection_->Unary("/etcdserverpb.KV/Put", request.SerializeAsString(),
-                       [this](const absl::Status& status, std::string_view response) {
-                         etcdserverpb::PutResponse reply;
-                         if (!status.ok() || !reply.ParseFromArray(response.data(), static_cast<int>(response.size()))) {
-                           return Finish();
-                         }
-                         {
-                           absl::MutexLock lock(&mutex_);
-                           revisions_[key_] = reply.header().revision();
-                         }
-                         Next();
-                       });
+    connection_->Unary(
+        "/etcdserverpb.KV/Put", request.SerializeAsString(),
+        [this](const absl::Status& status, std::string_view response) {
+          etcdserverpb::PutResponse reply;
+          if (!status.ok() || !reply.ParseFromArray(response.data(), static_cast<int>(response.size()))) {
+            return Finish();
+          }
+          {
+            absl::MutexLock lock(&mutex_);
+            revisions_[key_] = reply.header().revision();
+          }
+          Next();
+        });
   }
   void Finish() {
     absl::MutexLock lock(&mutex_);
@@ -87,7 +88,8 @@ class Writer {
 };
 
 /// The value and modification revision of every key.
-std::map<std::string, std::pair<std::string, int64_t>> ReadAll(http::Loop& loop, const std::string& endpoint) {
+std::map<std::string, std::pair<std::string, int64_t>> ReadAll(http::Loop& loop,
+                                                               const std::string& endpoint) {
   std::map<std::string, std::pair<std::string, int64_t>> found;
   absl::Mutex mutex;
   bool done = false;
@@ -103,17 +105,18 @@ std::map<std::string, std::pair<std::string, int64_t>> ReadAll(http::Loop& loop,
       etcdserverpb::RangeRequest request;
       request.set_key("writer");
       request.set_range_end("writes");
-      connection->Unary("/etcdserverpb.KV/Range", request.SerializeAsString(),
-                        [&](const absl::Status& status, std::string_view response) {
-                          etcdserverpb::RangeResponse reply;
-                          EXPECT_TRUE(status.ok()) << status;
-                          EXPECT_TRUE(reply.ParseFromArray(response.data(), static_cast<int>(response.size())));
-                          for (const auto& kv : reply.kvs()) found[kv.key()] = {kv.value(), kv.mod_revision()};
-                          loop.Post([&] {
-                            connection.reset();
-                            finish();
-                          });
-                        });
+      connection->Unary(
+          "/etcdserverpb.KV/Range", request.SerializeAsString(),
+          [&](const absl::Status& status, std::string_view response) {
+            etcdserverpb::RangeResponse reply;
+            EXPECT_TRUE(status.ok()) << status;
+            EXPECT_TRUE(reply.ParseFromArray(response.data(), static_cast<int>(response.size())));
+            for (const auto& kv : reply.kvs()) found[kv.key()] = {kv.value(), kv.mod_revision()};
+            loop.Post([&] {
+              connection.reset();
+              finish();
+            });
+          });
     });
   });
   absl::MutexLock lock(&mutex);

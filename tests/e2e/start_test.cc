@@ -25,8 +25,9 @@ Ended RunKvorum(const std::string& arguments) {
 std::string Ports() {
   const std::string client = "http://127.0.0.1:" + std::to_string(FreePort());
   const std::string peer = "http://127.0.0.1:" + std::to_string(FreePort());
-  return " --listen-client-urls=" + client + " --advertise-client-urls=" + client + " --listen-peer-urls=" + peer +
-         " --initial-advertise-peer-urls=" + peer + " --initial-cluster=default=" + peer;
+  return " --listen-client-urls=" + client + " --advertise-client-urls=" + client +
+         " --listen-peer-urls=" + peer + " --initial-advertise-peer-urls=" + peer +
+         " --initial-cluster=default=" + peer;
 }
 
 TEST(Start, PrintsTheVersionThatToolsParse) {
@@ -49,7 +50,8 @@ TEST(Start, RefusesAStrayArgument) {
 
 TEST(Start, RefusesElectionTimeoutsThatDoNotFit) {
   const TempDir dir;
-  const Ended ended = RunKvorum("--data-dir=" + (dir / "data") + " --heartbeat-interval=100 --election-timeout=200");
+  const Ended ended =
+      RunKvorum("--data-dir=" + (dir / "data") + " --heartbeat-interval=100 --election-timeout=200");
   EXPECT_EQ(ended.exit_code, 1);
   EXPECT_NE(ended.output.find(
                 "--election-timeout[200ms] should be at least as 5 times as --heartbeat-interval[100ms]"),
@@ -63,9 +65,9 @@ TEST(Start, RefusesABusyPortAndTouchesNothing) {
   const TempDir dir;
   const std::string peer = "http://127.0.0.1:" + std::to_string(FreePort());
   const Ended ended =
-      RunKvorum("--data-dir=" + (dir / "data") + " --listen-client-urls=" + running.url() + " --advertise-client-urls=" +
-                running.url() + " --listen-peer-urls=" + peer + " --initial-advertise-peer-urls=" + peer +
-                " --initial-cluster=default=" + peer);
+      RunKvorum("--data-dir=" + (dir / "data") + " --listen-client-urls=" + running.url() +
+                " --advertise-client-urls=" + running.url() + " --listen-peer-urls=" + peer +
+                " --initial-advertise-peer-urls=" + peer + " --initial-cluster=default=" + peer);
   EXPECT_EQ(ended.exit_code, 1);
   EXPECT_NE(ended.output.find("bind: address already in use"), std::string::npos) << ended.output;
   EXPECT_FALSE(std::filesystem::exists(dir / "data"));
@@ -133,10 +135,12 @@ TEST(Start, TakesSettingsFromAFile) {
   const TempDir dir;
   const std::string client = "http://127.0.0.1:" + std::to_string(FreePort());
   const std::string peer = "http://127.0.0.1:" + std::to_string(FreePort());
-  std::ofstream(dir / "kvorum.yaml") << "name: fromfile\ndata-dir: " << dir / "data" << "\nlisten-client-urls: " << client
-                                     << "\nadvertise-client-urls: " << client << "\nlisten-peer-urls: " << peer
-                                     << "\ninitial-advertise-peer-urls: " << peer << "\ninitial-cluster: fromfile=" << peer
-                                     << "\n";
+  std::ofstream(dir / "kvorum.yaml") << "name: fromfile\ndata-dir: " << dir / "data"
+                                     << "\nlisten-client-urls: " << client
+                                     << "\nadvertise-client-urls: " << client
+                                     << "\nlisten-peer-urls: " << peer
+                                     << "\ninitial-advertise-peer-urls: " << peer
+                                     << "\ninitial-cluster: fromfile=" << peer << "\n";
   Process process({KvorumProgram(), "--config-file", dir / "kvorum.yaml"});
   ASSERT_TRUE(process.WaitForOutput("ready to serve client requests")) << process.output();
   const CommandResult members =
@@ -156,7 +160,8 @@ TEST(Stop, EndsByTheSignalAndKeepsEverything) {
 
 TEST(Stop, DoesNotWaitForIdleWatchers) {
   Server server(Server::Kind::kKvorum);
-  Process watcher({"etcdctl", "watch", "k"}, {{"ETCDCTL_API", "3"}, {"ETCDCTL_ENDPOINTS", server.endpoint()}});
+  Process watcher({"etcdctl", "watch", "k"},
+                  {{"ETCDCTL_API", "3"}, {"ETCDCTL_ENDPOINTS", server.endpoint()}});
   ASSERT_TRUE(Eventually([&] {
     return Shell("curl -s " + server.url() + "/metrics").out.find("etcd_debugging_mvcc_watcher_total 1\n") !=
            std::string::npos;

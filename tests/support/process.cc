@@ -54,8 +54,8 @@ TempDir::~TempDir() {
 }
 
 int FreePort() {
-  // Below the range from which the system takes ports for outgoing connections. The lock, held until this process
-  // ends, keeps tests that run side by side from choosing the same port before either has bound it.
+  // Below the range from which the system takes ports for outgoing connections. The lock, held until this
+  // process ends, keeps tests that run side by side from choosing the same port before either has bound it.
   constexpr int kFirst = 20'000;
   constexpr int kCount = 12'000;
   const std::filesystem::path locks = std::filesystem::temp_directory_path() / "kvorum-test-ports";
@@ -71,7 +71,8 @@ int FreePort() {
   return 0;
 }
 
-Process::Process(const std::vector<std::string>& argv, const std::map<std::string, std::string>& environment) {
+Process::Process(const std::vector<std::string>& argv,
+                 const std::map<std::string, std::string>& environment) {
   int fds[2];
   KVORUM_CHECK(pipe2(fds, O_CLOEXEC) == 0, "pipe");
   std::vector<char*> arguments;

@@ -38,7 +38,8 @@ int FreePort();
 class Process {
  public:
   /// `argv[0]` is looked up in PATH. `environment` is added to ours.
-  explicit Process(const std::vector<std::string>& argv, const std::map<std::string, std::string>& environment = {});
+  explicit Process(const std::vector<std::string>& argv,
+                   const std::map<std::string, std::string>& environment = {});
   ~Process();
   Process(const Process&) = delete;
   Process& operator=(const Process&) = delete;
