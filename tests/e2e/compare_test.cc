@@ -15,21 +15,21 @@ namespace {
 
 std::string Normalise(std::string text, const Server& server) {
   const std::pair<const char*, const char*> rules[] = {
-      {R"(("(cluster_id|member_id|leader|ID|id|memberID)":)\d+)", "$1N"},
-      {R"((raftIndex|raftAppliedIndex|dbSize|dbSizeInUse)":\d+)", "$1\":N"},
-      {R"("(ClusterID|MemberID)" : \d+)", "\"$1\" : N"},
-      {R"("(version|storageVersion)":"\d+\.\d+\.\d+")", "\"$1\":\"V\""},
-      {R"(,"dbSizeQuota":\d+)", ""},
-      {R"(,"downgradeInfo":\{\})", ""},
-      {R"(,"storageVersion":"V")", ""},
-      {R"("took":"[^"]*")", "\"took\":T"},
-      {R"(took = [0-9a-zµ.]+)", "took = T"},
-      {R"("ts":"[^"]*")", "\"ts\":T"},
-      {R"(\b[0-9a-f]{13,16}\b)", "ID"},
-      {R"("caller":"[^"]*")", "\"caller\":C"},
-      {R"("target":"[^"]*")", "\"target\":E"},
-      {R"(remaining\(\d+s\))", "remaining(Ns)"},
-      {R"(127\.0\.0\.1:2\d{4}|127\.0\.0\.1:3[01]\d{3})", "ENDPOINT"},
+      {R"re(("(cluster_id|member_id|leader|ID|id|memberID)":)\d+)re", "$1N"},
+      {R"re((raftIndex|raftAppliedIndex|dbSize|dbSizeInUse)":\d+)re", "$1\":N"},
+      {R"re("(ClusterID|MemberID)" : \d+)re", "\"$1\" : N"},
+      {R"re("(version|storageVersion)":"\d+\.\d+\.\d+")re", "\"$1\":\"V\""},
+      {R"re(,"dbSizeQuota":\d+)re", ""},
+      {R"re(,"downgradeInfo":\{\})re", ""},
+      {R"re(,"storageVersion":"V")re", ""},
+      {R"re("took":"[^"]*")re", "\"took\":T"},
+      {R"re(took = [0-9a-zµ.]+)re", "took = T"},
+      {R"re("ts":"[^"]*")re", "\"ts\":T"},
+      {R"re(\b[0-9a-f]{13,16}\b)re", "ID"},
+      {R"re("caller":"[^"]*")re", "\"caller\":C"},
+      {R"re("target":"[^"]*")re", "\"target\":E"},
+      {R"re(remaining\(\d+s\))re", "remaining(Ns)"},
+      {R"re(127\.0\.0\.1:2\d{4}|127\.0\.0\.1:3[01]\d{3})re", "ENDPOINT"},
   };
   for (const auto& [pattern, replacement] : rules)
     text = std::regex_replace(text, std::regex(pattern), replacement);
