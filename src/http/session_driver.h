@@ -77,6 +77,11 @@ class SessionDriver final : private SessionHost {
     Pump();
   }
 
+  /// Moves output into the session's queue, and leaves it there.
+  void ProduceOnce() {
+    RunOn(loop_, [&] { session_->Produce(128 << 10); });
+  }
+
   /// What was sent since the last call.
   std::string Take() { return std::exchange(sent_, std::string()); }
   bool finished() {
