@@ -139,7 +139,6 @@ absl::Status NotLeaderError() { return Named("etcdserver: not leader"); }
 absl::Status NotCapableError() { return Named("etcdserver: not capable"); }
 absl::Status NotSupportedForLearnerError() { return Named("etcdserver: rpc not supported for learner"); }
 absl::Status BadLeaderTransfereeError() { return Named("etcdserver: bad leader transferee"); }
-absl::Status CompactedError() { return Named("etcdserver: mvcc: required revision has been compacted"); }
 
 absl::Status MalformedRequestError() {
   return absl::InternalError(

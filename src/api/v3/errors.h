@@ -21,7 +21,6 @@ absl::Status NotLeaderError();
 absl::Status NotCapableError();
 absl::Status NotSupportedForLearnerError();
 absl::Status BadLeaderTransfereeError();
-absl::Status CompactedError();
 /// Internal, gRPC's text for a message that is no Protocol Buffer.
 absl::Status MalformedRequestError();
 

@@ -107,6 +107,12 @@ class KeepAliveHandler final : public grpc::StreamHandler {
     http::Loop& loop = writer_.loop();
     core_->member().RenewLease(waiting_.back().id,
                                [&loop, handle = alive_.handle(), number](absl::StatusOr<int64_t> ttl) {
+                                 // Inside the call, where nothing had to be waited for; elsewhere the handle
+                                 // may be dead.
+                                 if (loop.InThread()) {
+                                   if (*handle != nullptr) (*handle)->Renewed(number, ttl);
+                                   return;
+                                 }
                                  loop.Post([handle, number, ttl = std::move(ttl)] {
                                    if (*handle != nullptr) (*handle)->Renewed(number, ttl);
                                  });

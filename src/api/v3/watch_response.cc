@@ -1,6 +1,5 @@
 #include "api/v3/watch_response.h"
 
-#include "base/check.h"
 #include "base/wire.h"
 
 namespace kvorum::api_v3 {
@@ -23,40 +22,15 @@ std::string EncodeHead(const ResponseHeader& header, uint64_t term, int64_t revi
   return head;
 }
 
-/// Takes the first event, tag and length included, from the front of `*buffer`.
-std::string_view TakeEvent(std::string_view* buffer) {
-  std::string_view rest = *buffer;
-  uint64_t tag = 0;
-  uint64_t size = 0;
-  KVORUM_CHECK(wire::TakeVarint(&rest, &tag) && wire::TakeVarint(&rest, &size) && size <= rest.size(),
-               "a buffer of events is malformed");
-  const std::string_view event = buffer->substr(0, buffer->size() - rest.size() + size);
-  buffer->remove_prefix(event.size());
-  return event;
-}
-
 /// Collects events into pieces under a size.
 class Fragmenter {
  public:
   Fragmenter(std::string head, size_t limit) : head_(std::move(head)), limit_(limit) {}
 
-  void Add(const Bytes& buffer) {
-    std::string_view rest = buffer.view();
-    while (!rest.empty()) {
-      const std::string_view whole = rest;
-      const std::string_view event = TakeEvent(&rest);
-      if (events_ > 0 && head_.size() + kFragmentFieldBytes + bytes_ + event.size() >= limit_) Close();
-      ++events_;
-      bytes_ += event.size();
-      // A buffer that fits as a whole is shared; parts of one are copied.
-      if (event.data() == buffer.data() &&
-          head_.size() + kFragmentFieldBytes + bytes_ + rest.size() < limit_) {
-        bytes_ += rest.size();
-        shared_.push_back(buffer);
-        return;
-      }
-      shared_.push_back(Bytes::Copy(whole.substr(0, event.size())));
-    }
+  void Add(Bytes event) {
+    if (!shared_.empty() && head_.size() + kFragmentFieldBytes + bytes_ + event.size() >= limit_) Close();
+    bytes_ += event.size();
+    shared_.push_back(std::move(event));
   }
 
   std::vector<grpc::Payload> Finish() {
@@ -69,14 +43,12 @@ class Fragmenter {
   void Close() {
     pieces_.push_back({.head = head_, .shared = std::move(shared_)});
     shared_.clear();
-    events_ = 0;
     bytes_ = 0;
   }
 
   const std::string head_;
   const size_t limit_;
-  size_t events_ = 0;  // of the piece that is being made
-  size_t bytes_ = 0;
+  size_t bytes_ = 0;  // of the events of the piece that is being made
   std::vector<Bytes> shared_;
   std::vector<grpc::Payload> pieces_;
 };
@@ -103,7 +75,7 @@ std::vector<grpc::Payload> EncodeWatchBatch(const ResponseHeader& header, uint64
     return whole;
   }
   Fragmenter fragmenter(std::move(head), fragment_bytes);
-  for (const Bytes& buffer : batch.events) fragmenter.Add(buffer);
+  for (Bytes& event : batch.events) fragmenter.Add(std::move(event));
   return fragmenter.Finish();
 }
 

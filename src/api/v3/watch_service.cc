@@ -111,12 +111,11 @@ class WatchHandler final : public grpc::StreamHandler {
 
   void Create(const etcdserverpb::WatchCreateRequest& request) {
     const int64_t current = core_->member().store().current_revision();
-    if (request.start_revision() < 0) return Refuse(current, RpcErrorText(CompactedError()));
     if (request.watch_id() != 0 && compacted_.contains(request.watch_id())) {
       return Refuse(current, "mvcc: duplicate watch ID provided on the WatchStream");
     }
     mvcc::WatchSpec spec;
-    spec.key = request.key().empty() ? std::string(1, '\0') : request.key();
+    spec.key = request.key();
     spec.end = request.range_end();
     // From the revision that the created response names, so that nothing falls between.
     spec.start_revision = request.start_revision() == 0 ? current + 1 : request.start_revision();
@@ -126,7 +125,10 @@ class WatchHandler final : public grpc::StreamHandler {
       spec.no_delete = spec.no_delete || filter == etcdserverpb::WatchCreateRequest::NODELETE;
     }
     const absl::StatusOr<int64_t> id = stream_->Watch(request.watch_id(), std::move(spec));
-    if (!id.ok()) return Refuse(current, std::string(id.status().message()));
+    if (!id.ok()) {
+      return Refuse(current, mvcc::IsCompacted(id.status()) ? RpcErrorText(ToClientError(id.status()))
+                                                            : std::string(id.status().message()));
+    }
     if (request.progress_notify() || request.fragment()) {
       wishes_[*id] = {
           .progress_notify = request.progress_notify(), .fragment = request.fragment(), .quiet = true};
@@ -144,7 +146,7 @@ class WatchHandler final : public grpc::StreamHandler {
   }
 
   void Cancel(int64_t id) {
-    // A watcher that a compaction ended is known until its client cancels it.
+    // A watcher that a compaction ended keeps its id until its client cancels it.
     if (compacted_.erase(id) == 0 && !stream_->Cancel(id)) return;
     wishes_.erase(id);
     Send({.revision = core_->member().store().current_revision(), .watch_id = id, .canceled = true});
