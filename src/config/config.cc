@@ -142,19 +142,6 @@ absl::Status RefuseNotBuilt(const Settings& settings, const Config& config) {
     return Invalid(
         fmt::format("--feature-gates={}={} is not supported by this version of kvorum", gate, value));
   }
-  if (config.initial_cluster_state != "new") {
-    return Invalid(
-        "--initial-cluster-state=existing is not supported by this version of kvorum: joining a cluster is "
-        "not "
-        "built in");
-  }
-  KVORUM_ASSIGN_OR_RETURN(const auto members, InitialCluster(config));
-  if (members.size() > 1) {
-    return Invalid(
-        "--initial-cluster is not supported by this version of kvorum with more than one member: clusters "
-        "are "
-        "not built in");
-  }
   return absl::OkStatus();
 }
 
@@ -254,8 +241,9 @@ absl::Status Build(const CommandLine& command_line, const Sources& sources, Load
                           {{"max-request-bytes", fmt::format("{}", config.max_request_bytes)},
                            {"recommended-request-bytes", "10485760"}}});
   }
+  KVORUM_RETURN_IF_ERROR(RefuseNotBuilt(settings, config));
   Derive(sources, &config, &out->notes);
-  return RefuseNotBuilt(settings, config);
+  return InitialCluster(config).status();
 }
 
 }  // namespace

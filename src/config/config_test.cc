@@ -175,9 +175,6 @@ TEST_F(ConfigLoad, RefusesByNameWhatIsNotBuilt) {
   EXPECT_THAT(ErrorOf({"--discovery-srv=x"}), HasSubstr("--discovery-srv is not supported"));
   EXPECT_THAT(ErrorOf({"--feature-gates=LeaseCheckpoint=true"}),
               HasSubstr("--feature-gates=LeaseCheckpoint=true is not supported"));
-  EXPECT_THAT(ErrorOf({"--initial-cluster=default=http://localhost:2380,b=http://b:1"}),
-              HasSubstr("more than one member"));
-  EXPECT_THAT(ErrorOf({"--initial-cluster-state=existing"}), HasSubstr("joining a cluster"));
 }
 
 TEST_F(ConfigLoad, TheDefaultOfWhatIsNotBuiltIsTaken) {

@@ -1,0 +1,128 @@
+#include "cmd/kvorum/listeners.h"
+
+#include <thread>
+
+#include "base/status.h"
+
+namespace kvorum::cmd {
+
+/// Stands for a handler that is made after the ports were bound.
+class Listeners::LateHandler final : public http::Handler {
+ public:
+  /// Before the first request.
+  void Set(http::Handler* target) { target_ = target; }
+  std::unique_ptr<http::RequestSink> Start(const http::Request& request,
+                                           http::ResponseWriter& writer) override {
+    if (target_ != nullptr) return target_->Start(request, writer);
+    writer.ReplyError(404, "404 page not found");
+    return http::CollectBody(writer, 0, [](std::string) {});
+  }
+
+ private:
+  http::Handler* target_ = nullptr;  // constant once the server was started
+};
+
+/// The listeners that share one server.
+struct Listeners::Group {
+  std::string traffic;  ///< as the log names it: "grpc+http"
+  std::vector<config::Url> urls;
+  std::unique_ptr<http::Server> server;
+  std::vector<std::string> addresses;  ///< as bound
+};
+
+Listeners::Listeners(const config::Config& config, http::LoopGroup* loops, Logger* logger)
+    : config_(config),
+      loops_(loops),
+      logger_(logger),
+      grpc_(std::make_unique<LateHandler>()),
+      client_(std::make_unique<LateHandler>()),
+      metrics_(std::make_unique<LateHandler>()),
+      peer_(std::make_unique<LateHandler>()) {}
+
+Listeners::~Listeners() = default;
+
+Listeners::Group Listeners::MakeGroup(const std::vector<config::Url>& urls, std::string_view traffic,
+                                      bool grpc) {
+  http::ServerOptions options;
+  options.logger = logger_;
+  options.reuse_port = config_.socket_reuse_port;
+  options.reuse_address = config_.socket_reuse_address;
+  options.max_concurrent_streams = static_cast<uint32_t>(config_.max_concurrent_streams);
+  options.keepalive_min_time = config_.grpc_keepalive_min_time;
+  options.keepalive_interval = config_.grpc_keepalive_interval;
+  options.keepalive_timeout = config_.grpc_keepalive_timeout;
+  if (grpc) options.grpc_handler = grpc_.get();
+  if (traffic == "peer") {
+    options.handler = peer_.get();
+  } else if (traffic == "metrics") {
+    options.handler = metrics_.get();
+  } else if (traffic != "grpc") {
+    options.handler = client_.get();
+  }
+  return {.traffic = std::string(traffic),
+          .urls = urls,
+          .server = std::make_unique<http::Server>(loops_, options),
+          .addresses = {}};
+}
+
+absl::Status Listeners::Bind() {
+  const bool http_apart = !config_.listen_client_http_urls.empty();
+  KVORUM_LOG(*logger_, kInfo, "configuring peer listeners",
+             {"listen-peer-urls", config::Texts(config_.listen_peer_urls)});
+  inner_.push_back(MakeGroup(config_.listen_peer_urls, "peer", false));
+  KVORUM_LOG(*logger_, kInfo, "configuring client listeners",
+             {"listen-client-urls", config::Texts(config_.listen_client_urls)});
+  clients_.push_back(MakeGroup(config_.listen_client_urls, http_apart ? "grpc" : "grpc+http", true));
+  if (http_apart) clients_.push_back(MakeGroup(config_.listen_client_http_urls, "http", false));
+  if (!config_.listen_metrics_urls.empty()) {
+    inner_.push_back(MakeGroup(config_.listen_metrics_urls, "metrics", false));
+  }
+  for (std::vector<Group>* groups : {&inner_, &clients_}) {
+    for (Group& group : *groups) {
+      for (const config::Url& url : group.urls) {
+        KVORUM_ASSIGN_OR_RETURN(std::string address, group.server->Listen({url.Text()}));
+        group.addresses.push_back(std::move(address));
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+void Listeners::Start(Group& group) {
+  group.server->Start();
+  for (size_t i = 0; i < group.addresses.size(); ++i) {
+    if (group.traffic == "peer") {
+      KVORUM_LOG(*logger_, kInfo, "serving peer traffic", {"address", group.addresses[i]});
+    } else if (group.traffic == "metrics") {
+      KVORUM_LOG(*logger_, kInfo, "serving metrics", {"address", group.urls[i].Text()});
+    } else {
+      KVORUM_LOG(*logger_, kInfo, "ready to serve client requests");
+      KVORUM_LOG(*logger_, kInfo, "serving client traffic insecurely; this is strongly discouraged!",
+                 {"traffic", group.traffic}, {"address", group.addresses[i]});
+    }
+  }
+}
+
+void Listeners::StartInner(const Handlers& handlers) {
+  grpc_->Set(handlers.grpc);
+  client_->Set(handlers.client);
+  metrics_->Set(handlers.metrics);
+  peer_->Set(handlers.peer);
+  for (Group& group : inner_) Start(group);
+}
+
+void Listeners::StartClients() {
+  for (Group& group : clients_) Start(group);
+}
+
+void Listeners::Shutdown(std::chrono::nanoseconds grace) {
+  std::vector<std::thread> waiting;
+  for (std::vector<Group>* groups : {&clients_, &inner_}) {
+    for (Group& group : *groups) {
+      waiting.emplace_back([&server = *group.server, grace] { server.Shutdown(grace); });
+    }
+  }
+  for (std::thread& thread : waiting) thread.join();
+}
+
+}  // namespace kvorum::cmd

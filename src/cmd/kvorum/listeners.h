@@ -1,0 +1,60 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "base/log.h"
+#include "config/config.h"
+#include "http/server.h"
+
+namespace kvorum::cmd {
+
+/// What answers on which listener. Borrowed; each may be null: 404.
+struct Handlers {
+  http::Handler* grpc = nullptr;
+  http::Handler* client = nullptr;
+  http::Handler* metrics = nullptr;
+  http::Handler* peer = nullptr;
+};
+
+/// Every port of the process. They are bound first of all, so that a busy one is found out before anything is
+/// changed, and serve when there is something to answer with.
+class Listeners {
+ public:
+  /// Everything is borrowed.
+  Listeners(const config::Config& config, http::LoopGroup* loops, Logger* logger);
+  ~Listeners();
+
+  /// Binds every URL. Errors: the first that cannot be bound, as "listen tcp 127.0.0.1:2379: bind: address
+  /// already in use".
+  absl::Status Bind();
+
+  /// Serves other members and metrics. Called once, after Bind.
+  void StartInner(const Handlers& handlers);
+  /// Serves clients. Called once, after StartInner.
+  void StartClients();
+
+  /// Stops accepting, gives running exchanges up to `grace`, closes what is left.
+  void Shutdown(std::chrono::nanoseconds grace);
+
+ private:
+  class LateHandler;
+  struct Group;
+
+  Group MakeGroup(const std::vector<config::Url>& urls, std::string_view traffic, bool grpc);
+  void Start(Group& group);
+
+  const config::Config& config_;
+  http::LoopGroup* const loops_;
+  Logger* const logger_;
+  std::unique_ptr<LateHandler> grpc_;
+  std::unique_ptr<LateHandler> client_;
+  std::unique_ptr<LateHandler> metrics_;
+  std::unique_ptr<LateHandler> peer_;
+  std::vector<Group> inner_;    // peers, metrics
+  std::vector<Group> clients_;  // gRPC and HTTP
+};
+
+}  // namespace kvorum::cmd

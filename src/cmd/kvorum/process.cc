@@ -1,0 +1,158 @@
+#include "cmd/kvorum/process.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netdb.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cstring>
+
+#include "base/check.h"
+
+extern char** environ;
+
+namespace kvorum::cmd {
+namespace {
+
+sigset_t HandledSignals() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGINT);
+  sigaddset(&set, SIGTERM);
+  return set;
+}
+
+/// The source address of a route to `address`; a datagram socket is connected, nothing is sent.
+std::string SourceTowards(int family, const sockaddr* address, socklen_t size) {
+  const int fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return "";
+  std::string host;
+  sockaddr_storage own{};
+  socklen_t own_size = sizeof(own);
+  if (connect(fd, address, size) == 0 && getsockname(fd, reinterpret_cast<sockaddr*>(&own), &own_size) == 0) {
+    char text[INET6_ADDRSTRLEN] = {};
+    const void* bytes = family == AF_INET
+                            ? static_cast<const void*>(&reinterpret_cast<sockaddr_in*>(&own)->sin_addr)
+                            : static_cast<const void*>(&reinterpret_cast<sockaddr_in6*>(&own)->sin6_addr);
+    if (inet_ntop(family, bytes, text, sizeof(text)) != nullptr) host = text;
+  }
+  close(fd);
+  return host;
+}
+
+}  // namespace
+
+void BlockSignals() {
+  const sigset_t set = HandledSignals();
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+}
+
+int WaitForStopSignal() {
+  const sigset_t set = HandledSignals();
+  int signal = 0;
+  const int error = sigwait(&set, &signal);
+  KVORUM_CHECK(error == 0, "sigwait: {}", strerror(error));
+  return signal;
+}
+
+std::string_view SignalName(int signal) {
+  switch (signal) {
+    case SIGINT:
+      return "interrupt";
+    case SIGTERM:
+      return "terminated";
+    default:
+      return "signal";
+  }
+}
+
+void DieBySignal(int signal_number) {
+  if (getpid() == 1) _exit(0);
+  signal(signal_number, SIG_DFL);
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, signal_number);
+  pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
+  kill(getpid(), signal_number);
+  _exit(128 + signal_number);
+}
+
+uint64_t RaiseFileLimit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return 0;
+  if (limit.rlim_cur < limit.rlim_max) {
+    rlimit raised = limit;
+    raised.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &raised) == 0) limit = raised;
+  }
+  return limit.rlim_cur;
+}
+
+absl::Status LockMemory() {
+  if (mlockall(MCL_CURRENT | MCL_FUTURE) == 0) return absl::OkStatus();
+  const int error = errno;
+  return absl::ErrnoToStatus(error, fmt::format("mlockall: {}", strerror(error)));
+}
+
+void NotifyReady() {
+  const char* path = getenv("NOTIFY_SOCKET");
+  if (path == nullptr || (path[0] != '/' && path[0] != '@')) return;
+  const size_t length = strlen(path);
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (length >= sizeof(address.sun_path)) return;
+  std::memcpy(address.sun_path, path, length);
+  if (path[0] == '@') address.sun_path[0] = '\0';  // the abstract name space
+  const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return;
+  constexpr std::string_view kReady = "READY=1";
+  const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + length);
+  sendto(fd, kReady.data(), kReady.size(), MSG_NOSIGNAL, reinterpret_cast<sockaddr*>(&address), size);
+  close(fd);
+}
+
+std::string DefaultHost() {
+  // Documentation addresses: no route but the default one leads there.
+  sockaddr_in v4{};
+  v4.sin_family = AF_INET;
+  v4.sin_port = htons(9);
+  inet_pton(AF_INET, "203.0.113.1", &v4.sin_addr);
+  std::string host = SourceTowards(AF_INET, reinterpret_cast<sockaddr*>(&v4), sizeof(v4));
+  if (!host.empty()) return host;
+  sockaddr_in6 v6{};
+  v6.sin6_family = AF_INET6;
+  v6.sin6_port = htons(9);
+  inet_pton(AF_INET6, "2001:db8::1", &v6.sin6_addr);
+  host = SourceTowards(AF_INET6, reinterpret_cast<sockaddr*>(&v6), sizeof(v6));
+  return host.empty() ? host : "[" + host + "]";
+}
+
+absl::StatusOr<std::string> ResolveHost(const std::string& host) {
+  for (const int family : {AF_INET, AF_INET6}) {
+    addrinfo hints{};
+    hints.ai_family = family;
+    hints.ai_socktype = SOCK_STREAM;
+    addrinfo* found = nullptr;
+    if (getaddrinfo(host.c_str(), nullptr, &hints, &found) != 0) continue;
+    char text[INET6_ADDRSTRLEN] = {};
+    const int error =
+        getnameinfo(found->ai_addr, found->ai_addrlen, text, sizeof(text), nullptr, 0, NI_NUMERICHOST);
+    freeaddrinfo(found);
+    if (error == 0) return family == AF_INET6 ? fmt::format("[{}]", text) : std::string(text);
+  }
+  return absl::NotFoundError(fmt::format("lookup {}: no such host", host));
+}
+
+std::vector<std::string> Environment() {
+  std::vector<std::string> out;
+  for (char** variable = environ; *variable != nullptr; ++variable) out.emplace_back(*variable);
+  return out;
+}
+
+}  // namespace kvorum::cmd

@@ -1,0 +1,47 @@
+#pragma once
+
+#include <csignal>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace kvorum::cmd {
+
+/// What the system is asked for on behalf of the whole process.
+
+/// Keeps SIGINT and SIGTERM from every thread made from now on, so that `WaitForStopSignal` alone
+/// sees them, and
+/// ignores SIGPIPE. Called once, before the first thread.
+void BlockSignals();
+
+/// Waits for SIGINT or SIGTERM; its number. REQUIRES: BlockSignals was called
+int WaitForStopSignal();
+
+/// "terminated", "interrupt": Go's names.
+std::string_view SignalName(int signal);
+
+/// Ends the process by that signal, so that whoever waits for it sees the signal; process 1, which the system
+/// does not let die so, exits with 0.
+[[noreturn]] void DieBySignal(int signal);
+
+/// Raises the limit of open files as far as the process may. The limit that holds then.
+uint64_t RaiseFileLimit();
+
+/// Keeps all memory, now and later, from being swapped out.
+absl::Status LockMemory();
+
+/// Tells a service manager that waits for it (systemd, Type=notify) that the process is ready.
+void NotifyReady();
+
+/// The address that the default route leaves from; empty where there is no route. Sends nothing.
+std::string DefaultHost();
+
+/// The address of a host name, IPv4 where there is one. May take as long as the resolver does.
+absl::StatusOr<std::string> ResolveHost(const std::string& host);
+
+std::vector<std::string> Environment();
+
+}  // namespace kvorum::cmd
