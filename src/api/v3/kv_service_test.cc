@@ -1,9 +1,9 @@
 #include "api/v3/errors.h"
-#include "api/v3/testing/fake_member.h"
 #include "api/v3/testing/test_server.h"
 #include "gmock/gmock.h"
 #include "google/protobuf/text_format.h"
 #include "gtest/gtest.h"
+#include "member/testing/fake_member.h"
 #include "proto/rpc.pb.h"
 
 namespace kvorum::api_v3 {
@@ -11,8 +11,8 @@ namespace {
 
 using etcdserverpb::RangeRequest;
 using etcdserverpb::RangeResponse;
+using member::testing::FakeMember;
 using ::testing::ElementsAre;
-using testing::FakeMember;
 using testing::TestServer;
 
 template <typename Message>

@@ -1,13 +1,13 @@
 #include "api/v3/errors.h"
-#include "api/v3/testing/fake_member.h"
 #include "api/v3/testing/test_server.h"
 #include "gtest/gtest.h"
+#include "member/testing/fake_member.h"
 #include "proto/rpc.pb.h"
 
 namespace kvorum::api_v3 {
 namespace {
 
-using testing::FakeMember;
+using member::testing::FakeMember;
 using testing::TestServer;
 
 class ApiV3Lease : public ::testing::Test {

@@ -1,16 +1,16 @@
 #include "api/v3/errors.h"
-#include "api/v3/testing/fake_member.h"
 #include "api/v3/testing/test_server.h"
 #include "base/version.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "member/testing/fake_member.h"
 #include "proto/rpc.pb.h"
 
 namespace kvorum::api_v3 {
 namespace {
 
+using member::testing::FakeMember;
 using ::testing::ElementsAre;
-using testing::FakeMember;
 using testing::TestServer;
 
 class ApiV3Maintenance : public ::testing::Test {

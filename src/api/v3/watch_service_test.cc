@@ -1,8 +1,8 @@
 #include "api/v3/errors.h"
-#include "api/v3/testing/fake_member.h"
 #include "api/v3/testing/test_server.h"
 #include "google/protobuf/text_format.h"
 #include "gtest/gtest.h"
+#include "member/testing/fake_member.h"
 #include "proto/rpc.pb.h"
 
 namespace kvorum::api_v3 {
@@ -10,7 +10,7 @@ namespace {
 
 using etcdserverpb::WatchRequest;
 using etcdserverpb::WatchResponse;
-using testing::FakeMember;
+using member::testing::FakeMember;
 using testing::TestServer;
 
 class ApiV3Watch : public ::testing::Test {

@@ -14,7 +14,7 @@
 #include "member/request_view.h"
 #include "mvcc/store.h"
 
-namespace kvorum::api_v3::testing {
+namespace kvorum::member::testing {
 
 /// A member without consensus, for tests of what stands in front of it: a real store and real leases over a
 /// backend in memory, and answers that the test decides. Callbacks run on a thread of its own. Fields are set
@@ -167,4 +167,4 @@ class FakeMember final : public member::Member {
   ThreadExecutor executor_{"fake-member"};
 };
 
-}  // namespace kvorum::api_v3::testing
+}  // namespace kvorum::member::testing
