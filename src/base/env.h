@@ -66,6 +66,8 @@ class Env {
 
   /// The whole file.
   virtual absl::StatusOr<std::string> ReadFile(const std::string& path) = 0;
+  /// Appends the bytes [offset, offset + size) of the file to `*out`, or as many of them as there are.
+  virtual absl::Status ReadRange(const std::string& path, uint64_t offset, size_t size, std::string* out) = 0;
 
   /// Names in the directory, sorted, without "." and "..".
   virtual absl::StatusOr<std::vector<std::string>> ListDirectory(const std::string& path) = 0;

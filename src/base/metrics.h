@@ -133,7 +133,8 @@ class Registry {
 
  private:
   struct Entry;
-  Entry& Find(std::string_view name, std::string_view help, Declared declared);
+  Entry& Find(std::string_view name, std::string_view help, Declared declared)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   mutable absl::Mutex mutex_;
   std::map<std::string, std::unique_ptr<Entry>, std::less<>> entries_ ABSL_GUARDED_BY(mutex_);

@@ -157,6 +157,26 @@ class PosixWritableFile final : public WritableFile {
   uint64_t position_ = 0;
 };
 
+/// Appends [offset, offset + size) of the file to `*out`, less where the file ends.
+absl::Status Read(const Descriptor& fd, const std::string& path, uint64_t offset, size_t size,
+                  std::string* out) {
+  const size_t begin = out->size();
+  out->resize(begin + size);
+  size_t done = 0;
+  while (done < size) {
+    const ssize_t n =
+        ::pread(fd.get(), out->data() + begin + done, size - done, static_cast<off_t>(offset + done));
+    if (n == 0) break;
+    if (n < 0) {
+      if (errno == EINTR) continue;
+      return ErrnoStatus(errno, "read", path);
+    }
+    done += static_cast<size_t>(n);
+  }
+  out->resize(begin + done);
+  return absl::OkStatus();
+}
+
 /// The lock goes with the last descriptor of the open file.
 class PosixFileLock final : public FileLock {
  public:
@@ -192,21 +212,18 @@ class RealEnv final : public Env {
     KVORUM_ASSIGN_OR_RETURN(const Descriptor fd, Open(path, O_RDONLY));
     struct stat info;
     if (::fstat(fd.get(), &info) != 0) return ErrnoStatus(errno, "fstat", path);
-    // One byte of room more than expected, so that the end shows without another allocation.
-    std::string content(static_cast<size_t>(info.st_size) + 1, '\0');
-    size_t size = 0;
-    for (;;) {
-      if (size == content.size()) content.resize(content.size() * 2);
-      const ssize_t n = ::read(fd.get(), content.data() + size, content.size() - size);
-      if (n == 0) break;
-      if (n < 0) {
-        if (errno == EINTR) continue;
-        return ErrnoStatus(errno, "read", path);
-      }
-      size += static_cast<size_t>(n);
+    std::string content;
+    // One byte more than expected, so that the end shows without another allocation.
+    for (size_t want = static_cast<size_t>(info.st_size) + 1;; want *= 2) {
+      const size_t before = content.size();
+      KVORUM_RETURN_IF_ERROR(Read(fd, path, before, want, &content));
+      if (content.size() < before + want) return content;
     }
-    content.resize(size);
-    return content;
+  }
+
+  absl::Status ReadRange(const std::string& path, uint64_t offset, size_t size, std::string* out) override {
+    KVORUM_ASSIGN_OR_RETURN(const Descriptor fd, Open(path, O_RDONLY));
+    return Read(fd, path, offset, size, out);
   }
 
   absl::StatusOr<std::vector<std::string>> ListDirectory(const std::string& path) override {

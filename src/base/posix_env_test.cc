@@ -66,6 +66,21 @@ TEST_F(BasePosixEnv, GoesOnAfterAPartialWriteAndReportsTheRest) {
   EXPECT_EQ(Content("f"), a + b.substr(0, 400));
 }
 
+TEST_F(BasePosixEnv, ReadsARange) {
+  ASSERT_TRUE(OpenNew("f")->Append("abcdef").ok());
+  std::string out = "x";
+  ASSERT_TRUE(env_.ReadRange(Path("f"), 2, 3, &out).ok());
+  EXPECT_EQ(out, "xcde");
+  ASSERT_TRUE(env_.ReadRange(Path("f"), 5, 100, &out).ok());
+  ASSERT_TRUE(env_.ReadRange(Path("f"), 6, 100, &out).ok());
+  EXPECT_EQ(out, "xcdef");
+  EXPECT_TRUE(absl::IsNotFound(env_.ReadRange(Path("g"), 0, 1, &out)));
+}
+
+TEST_F(BasePosixEnv, ReadsFilesThatDoNotSayTheirSize) {
+  EXPECT_GT(env_.ReadFile("/proc/self/maps").value().size(), 100u);
+}
+
 TEST_F(BasePosixEnv, SeeksAndOverwrites) {
   auto file = OpenNew("f");
   ASSERT_TRUE(file->Append("abcdef").ok());

@@ -119,33 +119,71 @@ class Collector {
   raft::Term highest_entry_term_;
 };
 
+constexpr size_t kFirstReadBytes = size_t{1} << 20;
+
+/// The segment up to where its length fields lead, and somewhat more: what is behind that has no say, unless
+/// something is wrong. Most of a segment is usually reserved space.
+absl::StatusOr<std::string> ReadUsedPart(Env& env, const std::string& path) {
+  std::string content;
+  uint64_t frame = 0;
+  for (size_t want = kFirstReadBytes;; want *= 2) {
+    const size_t before = content.size();
+    KVORUM_RETURN_IF_ERROR(env.ReadRange(path, before, want, &content));
+    if (content.size() < before + want) return content;  // the end of the file
+    while (frame + kLengthBytes <= content.size()) {
+      const uint64_t bytes = FrameBytes(std::string_view(content).substr(frame));
+      if (bytes == 0) return content;
+      frame += bytes;
+    }
+  }
+}
+
+/// Gives the records of one segment, from `*crc` and `*offset` on, to the collector, and moves these.
+absl::StatusOr<RecordReader::Outcome> CollectRecords(std::string_view content, const std::string& path,
+                                                     RecordReader::Place place, Collector* collector,
+                                                     uint32_t* crc, uint64_t* offset) {
+  RecordReader reader(content, path, place, *crc, *offset);
+  for (Record record;;) {
+    const auto outcome = reader.Next(&record);
+    if (!outcome.ok() || *outcome != RecordReader::Outcome::kRecord) return outcome;
+    if (const absl::Status status = collector->Take(record); !status.ok()) {
+      return absl::DataLossError(
+          fmt::format("{}: in file '{}' at position: {}", std::string(status.message()), path, *offset));
+    }
+    *crc = reader.crc();
+    *offset = reader.offset();
+  }
+}
+
+bool IsZeroFrom(std::string_view content, uint64_t offset) {
+  return content.find_first_not_of('\0', offset) == std::string_view::npos;
+}
+
 }  // namespace
 
 absl::StatusOr<LogContents> ReadSegments(Env& env, const std::string& directory,
                                          std::span<const Segment> segments, const SnapshotRecord& start,
                                          Collect collect) {
+  using Outcome = RecordReader::Outcome;
   LogContents contents;
   Collector collector(start, collect, &contents);
   for (size_t i = 0; i < segments.size(); ++i) {
     const bool is_last = i + 1 == segments.size();
+    const auto place = is_last ? RecordReader::Place::kLast : RecordReader::Place::kEarlier;
     const std::string path = PathOf(directory, segments[i].name);
-    KVORUM_ASSIGN_OR_RETURN(const std::string content, env.ReadFile(path));
-    RecordReader reader(content, path, is_last ? RecordReader::Place::kLast : RecordReader::Place::kEarlier,
-                        contents.crc);
-    for (Record record;;) {
-      const uint64_t offset = reader.offset();
-      KVORUM_ASSIGN_OR_RETURN(const RecordReader::Outcome outcome, reader.Next(&record));
-      contents.torn = outcome == RecordReader::Outcome::kTorn;
-      if (outcome != RecordReader::Outcome::kRecord) break;
-      if (const absl::Status status = collector.Take(record); !status.ok()) {
-        return absl::DataLossError(
-            fmt::format("{}: in file '{}' at position: {}", std::string(status.message()), path, offset));
-      }
+    KVORUM_ASSIGN_OR_RETURN(contents.size, env.FileSize(path));
+    KVORUM_ASSIGN_OR_RETURN(std::string content, is_last ? ReadUsedPart(env, path) : env.ReadFile(path));
+    contents.end = 0;
+    auto outcome = CollectRecords(content, path, place, &collector, &contents.crc, &contents.end);
+    const bool ends_well = outcome.ok() && *outcome == Outcome::kEnd;
+    if (!ends_well && content.size() < contents.size) {
+      // What is wrong is judged by the whole file.
+      KVORUM_ASSIGN_OR_RETURN(content, env.ReadFile(path));
+      outcome = CollectRecords(content, path, place, &collector, &contents.crc, &contents.end);
     }
-    contents.crc = reader.crc();
-    contents.end = reader.offset();
-    contents.size = content.size();
-    contents.clean_after_end = is_last && reader.RestIsZero();
+    KVORUM_RETURN_IF_ERROR(outcome.status());
+    contents.torn = *outcome == Outcome::kTorn;
+    contents.clean_after_end = content.size() == contents.size && IsZeroFrom(content, contents.end);
   }
   contents.last_index = std::max(contents.last_index, start.index);
   return contents;

@@ -25,7 +25,7 @@ struct LogContents {
   bool torn = false;             ///< an unfinished write ends the last segment
   uint64_t end = 0;              ///< where the last segment's last good record ends
   uint64_t size = 0;             ///< of the last segment
-  bool clean_after_end = false;  ///< nothing but zeros after `end`
+  bool clean_after_end = false;  ///< nothing but zeros after `end`, as far as that is known
 };
 
 /// Whether the entries are wanted, or only what stands between them.

@@ -73,7 +73,14 @@ bool BeginsARecord(std::string_view start, uint64_t record_size) {
 
 }  // namespace
 
-bool RecordReader::RestIsZero() const { return AllZero(content_.substr(offset_)); }
+uint64_t FrameBytes(std::string_view rest) {
+  uint64_t length = 0;
+  if (rest.size() < kLengthBytes) return 0;
+  std::memcpy(&length, rest.data(), kLengthBytes);
+  const uint64_t size = RecordSize(length);
+  if (length == 0) return 0;
+  return kLengthBytes + size + (length == size ? 0 : PaddingBytes(size));
+}
 
 // An unfinished write leaves sectors as they should be and sectors as they were before, which is zero, in any
 // order; or the file ends early. So, of a frame that does not read, either
@@ -131,7 +138,7 @@ absl::StatusOr<RecordReader::Outcome> RecordReader::Next(Record* record) {
 
   const uint64_t size = RecordSize(length);
   if (length != LengthField(size) && length != size) return Broken(length, "wal: malformed length");
-  const uint64_t frame_bytes = kLengthBytes + size + (length == size ? 0 : PaddingBytes(size));
+  const uint64_t frame_bytes = FrameBytes(rest);
   if (frame_bytes > rest.size()) {
     return Broken(length, fmt::format("wal: max entry size limit exceeded, recBytes: {}", size));
   }

@@ -22,10 +22,10 @@ class RecordReader {
   /// Whether a write may have been under way in the segment when the machine stopped.
   enum class Place : uint8_t { kEarlier, kLast };
 
-  /// `content` is the whole segment, which must outlive this; `path` is for messages; `crc` is the running
-  /// checksum of what was read before, 0 at the start of reading.
-  RecordReader(std::string_view content, std::string path, Place place, uint32_t crc)
-      : content_(content), path_(std::move(path)), place_(place), crc_(crc) {}
+  /// `content` is the segment, which must outlive this; `path` is for messages; `crc` is the running checksum
+  /// of what was read before, 0 at the start of reading. Begins with the frame at `offset`.
+  RecordReader(std::string_view content, std::string path, Place place, uint32_t crc, uint64_t offset = 0)
+      : content_(content), path_(std::move(path)), place_(place), offset_(offset), crc_(crc) {}
 
   enum class Outcome : uint8_t {
     kRecord,
@@ -37,8 +37,6 @@ class RecordReader {
 
   /// Where the frame begins that Next reads next, or could not read.
   uint64_t offset() const { return offset_; }
-  /// Everything from offset() on is zero.
-  bool RestIsZero() const;
   uint32_t crc() const { return crc_; }
 
  private:
@@ -50,8 +48,12 @@ class RecordReader {
   const std::string_view content_;
   const std::string path_;
   const Place place_;
-  uint64_t offset_ = 0;
+  uint64_t offset_;
   uint32_t crc_;
 };
+
+/// Where the frame after the one at the front of `rest` begins, counted from there, if the length field is to
+/// be believed; 0 where the segment ends here.
+uint64_t FrameBytes(std::string_view rest);
 
 }  // namespace kvorum::wal

@@ -12,6 +12,8 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using Op = FaultEnv::Op;
 
+constexpr char kFirstSegment[] = "wal/0000000000000000-0000000000000000.wal";
+
 class WalLog : public WalFixture {};
 
 TEST_F(WalLog, IsMadeWholeAndReadBack) {
@@ -63,6 +65,35 @@ TEST_F(WalLog, LaterEntriesReplaceEarlierOnes) {
   ASSERT_TRUE(Save(State(1, 1, 1), {MakeEntry(1, 1, "a"), MakeEntry(1, 2, "b"), MakeEntry(1, 3, "c")}).ok());
   ASSERT_TRUE(Save(State(2, 1, 1), {MakeEntry(2, 2, "B")}).ok());
   EXPECT_THAT(Reopen().entries, ElementsAre(MakeEntry(1, 1, "a"), MakeEntry(2, 2, "B")));
+}
+
+// Larger than what is read at once; the rest of the segment is not read.
+TEST_F(WalLog, ReadsLargeSegments) {
+  options_.segment_size_bytes = uint64_t{16} << 20;
+  Create();
+  SaveMany(1, 5, 700'000);
+  EXPECT_EQ(Reopen().entries.size(), 5u);
+  env_.Flip(kFirstSegment, 10'000'000, 1);  // in the reserved space
+  ASSERT_EQ(Reopen().entries.size(), 5u);
+  EXPECT_EQ(env_.Get(kFirstSegment)[10'000'000], '\0');
+  SaveMany(6, 6, 3'000'000);
+  EXPECT_EQ(Reopen().entries.size(), 6u);
+  wal_.reset();
+  env_.Flip(kFirstSegment, 1'500'000, 1);
+  EXPECT_TRUE(absl::IsDataLoss(ReadOnly("wal", SnapshotRecord(), options_).status()));
+}
+
+TEST_F(WalLog, RepairsATornLargeRecord) {
+  options_.segment_size_bytes = uint64_t{16} << 20;
+  Create();
+  SaveMany(1, 1, 700'000);
+  SaveMany(2, 2, 3'000'000);
+  wal_.reset();
+  std::string content = env_.Get(kFirstSegment);
+  content.replace(512 * 4000, 512, 512, '\0');
+  env_.Put(kFirstSegment, content);
+  EXPECT_EQ(Reopen().entries.size(), 1u);
+  EXPECT_EQ(env_.Get(std::string(kFirstSegment) + ".broken"), content);
 }
 
 TEST_F(WalLog, ManyBatchesCostOneWriteAndOneSync) {

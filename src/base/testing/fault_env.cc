@@ -299,6 +299,14 @@ absl::StatusOr<std::string> FaultEnv::ReadFile(const std::string& path) {
   return node->content;
 }
 
+absl::Status FaultEnv::ReadRange(const std::string& path, uint64_t offset, size_t size, std::string* out) {
+  absl::MutexLock lock(&mutex_);
+  KVORUM_ASSIGN_OR_RETURN(const std::shared_ptr<Node> node, FindFile(path));
+  const std::string_view content = node->content;
+  if (offset < content.size()) out->append(content.substr(offset, size));
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::vector<std::string>> FaultEnv::ListDirectory(const std::string& path) {
   absl::MutexLock lock(&mutex_);
   const std::shared_ptr<Node> node = Find(path);

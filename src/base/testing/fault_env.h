@@ -74,6 +74,7 @@ class FaultEnv final : public Env {
   absl::StatusOr<std::unique_ptr<WritableFile>> OpenForWriting(const std::string& path, Create create,
                                                                mode_t mode) override;
   absl::StatusOr<std::string> ReadFile(const std::string& path) override;
+  absl::Status ReadRange(const std::string& path, uint64_t offset, size_t size, std::string* out) override;
   absl::StatusOr<std::vector<std::string>> ListDirectory(const std::string& path) override;
   bool Exists(const std::string& path) override;
   absl::StatusOr<uint64_t> FileSize(const std::string& path) override;
