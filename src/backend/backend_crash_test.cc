@@ -98,7 +98,7 @@ Records Scan(Backend& backend, Bucket bucket) {
 /// The other process: runs until it is killed.
 TEST(BackendCrash, ChildAppliesEntriesUntilItIsKilled) {
   const char* directory = std::getenv(kDirectoryVariable);
-  if (directory == nullptr) GTEST_SKIP() << "runs in the processes that the next test starts";
+  if (directory == nullptr) return;  // it runs in the processes that the next test starts
   auto backend = Open(directory);
   std::atomic<bool> defragmenting{false};
   for (uint64_t i = backend->applied().index + 1;; ++i) {

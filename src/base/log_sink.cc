@@ -22,7 +22,7 @@ constexpr size_t kPieceBytes = 64 << 10;
 
 absl::Status SystemError(std::string_view call, std::string_view path) {
   const int error = errno;
-  return absl::ErrnoToStatus(error, fmt::format("{} {}: {}", call, path, strerror(error)));
+  return absl::Status(absl::ErrnoToStatusCode(error), fmt::format("{} {}: {}", call, path, strerror(error)));
 }
 
 absl::Status WriteAll(int fd, std::string_view data) {

@@ -90,9 +90,12 @@ int Run(const std::vector<std::string>& arguments) {
   KVORUM_LOG(**logger, kInfo, "Running: ", {"args", arguments});
   for (const config::Note& note : loaded.notes) WriteNote(note, **logger);
   if (loaded.status.ok()) return RunMember(loaded.config, **logger, arguments);
+  const std::string error(loaded.status.message());
   const bool said = !loaded.notes.empty() && loaded.notes.back().level == LogLevel::kFatal;
-  if (!said) {
-    KVORUM_LOG(**logger, kWarn, "failed to verify flags", {"error", std::string(loaded.status.message())});
+  if (error.starts_with("unexpected error setting up")) {
+    std::cerr << error << '\n';  // as etcd says it of a config file's URL: no log line
+  } else if (!said) {
+    KVORUM_LOG(**logger, kWarn, "failed to verify flags", {"error", error});
   }
   return kExitFailure;
 }

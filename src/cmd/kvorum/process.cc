@@ -97,7 +97,7 @@ uint64_t RaiseFileLimit() {
 absl::Status LockMemory() {
   if (mlockall(MCL_CURRENT | MCL_FUTURE) == 0) return absl::OkStatus();
   const int error = errno;
-  return absl::ErrnoToStatus(error, fmt::format("mlockall: {}", strerror(error)));
+  return absl::Status(absl::ErrnoToStatusCode(error), fmt::format("mlockall: {}", strerror(error)));
 }
 
 void NotifyReady() {
