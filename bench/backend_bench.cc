@@ -177,7 +177,7 @@ void DefragmentUnderLoad(benchmark::State& state) {
       const MonotonicTime end = SystemClock().Now();
       worst_put = std::max(worst_put, std::chrono::nanoseconds(middle - start));
       worst_view = std::max(worst_view, std::chrono::nanoseconds(end - middle));
-      std::this_thread::sleep_until(start + std::chrono::microseconds(50));
+      while (SystemClock().Now() < start + std::chrono::microseconds(50)) std::this_thread::yield();
     }
   }
   state.counters["worst_put_ms"] = std::chrono::duration<double, std::milli>(worst_put).count();

@@ -4,12 +4,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cstdlib>
+#include <filesystem>
 #include <map>
 #include <thread>
 
-#include "backend/backend_format.h"
-#include "backend/lmdb_backend.h"
+#include "backend/crash_entries.h"
 #include "base/random.h"
 #include "base/testing/temp_directory.h"
 #include "gtest/gtest.h"
@@ -21,64 +20,24 @@ namespace {
 
 using kvorum::testing::TempDirectory;
 
-// A process of its own applies entries whose content follows from their index, is killed at some moment, and
-// what it leaves must be exactly the state after some entry, not before the last one that was said to be
-// durable.
-
-constexpr char kDirectoryVariable[] = "KVORUM_BACKEND_CRASH_DIRECTORY";
-constexpr int kReportFd = 3;
-constexpr uint64_t kKept = 40;  ///< revisions; older ones are deleted
-
-std::string Revision(uint64_t main, uint64_t sub) {
-  std::string key(17, '_');
-  EncodeBigEndian64(main, key.data());
-  EncodeBigEndian64(sub, key.data() + 9);
-  return key;
-}
-std::string ValueOf(uint64_t main, uint64_t sub) {
-  return std::string(main * 37 % 700, 'v') + std::to_string(main) + "/" + std::to_string(sub);
-}
-uint64_t SubsOf(uint64_t main) { return main % 4; }
-
-std::unique_ptr<Backend> Open(const std::string& directory) {
-  LmdbOptions options;
-  options.directory = directory;
-  options.map_size_bytes = 256 << 20;
-  options.batch_interval = std::chrono::milliseconds(1);
-  options.batch_limit_writes = 23;
-  auto backend = OpenLmdbBackend(std::move(options));
-  EXPECT_TRUE(backend.ok()) << backend.status();
-  return *std::move(backend);
-}
-
-void ApplyEntry(Backend& backend, uint64_t i) {
-  backend.BeginEntry();
-  for (uint64_t sub = 0; sub < SubsOf(i); ++sub) {
-    backend.Put(Bucket::kKey, Revision(i, sub), Bytes::Copy(ValueOf(i, sub)));
-  }
-  if (i > kKept) {
-    for (uint64_t sub = 0; sub < SubsOf(i - kKept); ++sub)
-      backend.Delete(Bucket::kKey, Revision(i - kKept, sub));
-  }
-  backend.Put(Bucket::kLease, Revision(i % 5, 0), Bytes::Copy(std::to_string(i)));
-  if (i % 3 == 0) backend.Delete(Bucket::kLease, Revision((i + 1) % 5, 0));
-  backend.EndEntry({.index = i, .term = 1 + i / 100});
-}
+// A process of its own applies entries, is killed at some moment, and what it leaves must be exactly the
+// state after some entry, not before the last one that it said to be durable.
 
 using Records = std::map<std::string, std::string>;
 
 Records KeysAfter(uint64_t n) {
   Records records;
   for (uint64_t i = n > kKept ? n - kKept + 1 : 1; i <= n; ++i) {
-    for (uint64_t sub = 0; sub < SubsOf(i); ++sub) records.emplace(Revision(i, sub), ValueOf(i, sub));
+    for (uint64_t sub = 0; sub < CrashSubs(i); ++sub)
+      records.emplace(CrashRevision(i, sub), CrashValue(i, sub));
   }
   return records;
 }
 Records LeasesAfter(uint64_t n) {
   Records records;
   for (uint64_t i = n > 20 ? n - 20 : 1; i <= n; ++i) {
-    records[Revision(i % 5, 0)] = std::to_string(i);
-    if (i % 3 == 0) records.erase(Revision((i + 1) % 5, 0));
+    records[CrashRevision(i % 5, 0)] = std::to_string(i);
+    if (i % 3 == 0) records.erase(CrashRevision((i + 1) % 5, 0));
   }
   return records;
 }
@@ -95,28 +54,6 @@ Records Scan(Backend& backend, Bucket bucket) {
   return records;
 }
 
-/// The other process: runs until it is killed.
-TEST(BackendCrash, ChildAppliesEntriesUntilItIsKilled) {
-  const char* directory = std::getenv(kDirectoryVariable);
-  if (directory == nullptr) return;  // it runs in the processes that the next test starts
-  auto backend = Open(directory);
-  std::atomic<bool> defragmenting{false};
-  for (uint64_t i = backend->applied().index + 1;; ++i) {
-    ApplyEntry(*backend, i);
-    if (i % 16 == 0) {
-      backend->Commit([i](absl::Status status) {
-        if (!status.ok() || write(kReportFd, &i, sizeof(i)) != sizeof(i)) _exit(1);
-      });
-    }
-    if (!defragmenting.exchange(true)) {
-      backend->Defragment([&](absl::Status status) {
-        if (!status.ok()) _exit(1);
-        defragmenting = false;
-      });
-    }
-  }
-}
-
 /// Starts the child, kills it after it reported `reports` commits; the last index that it reported.
 uint64_t RunAndKill(const std::string& directory, uint64_t reports) {
   int pipe_fds[2];
@@ -124,14 +61,11 @@ uint64_t RunAndKill(const std::string& directory, uint64_t reports) {
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_adddup2(&actions, pipe_fds[1], kReportFd);
-  posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
-  setenv(kDirectoryVariable, directory.c_str(), 1);
-  std::string self = "/proc/self/exe";
-  std::string filter = "--gtest_filter=BackendCrash.ChildAppliesEntriesUntilItIsKilled";
-  char* arguments[] = {self.data(), filter.data(), nullptr};
+  std::string program = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "backend_crash_child";
+  std::string argument = directory;
+  char* arguments[] = {program.data(), argument.data(), nullptr};
   pid_t child = -1;
-  EXPECT_EQ(posix_spawn(&child, self.c_str(), &actions, nullptr, arguments, environ), 0);
-  unsetenv(kDirectoryVariable);
+  EXPECT_EQ(posix_spawn(&child, program.c_str(), &actions, nullptr, arguments, environ), 0);
   posix_spawn_file_actions_destroy(&actions);
   close(pipe_fds[1]);
   uint64_t last = 0;
@@ -156,7 +90,7 @@ TEST(BackendCrash, LeavesTheStateAfterAWholeEntryWhereverItIsKilled) {
   uint64_t before = 0;
   for (int round = 0; round < 25; ++round) {
     const uint64_t durable = RunAndKill(directory.path(), 1 + random.Below(12));
-    auto backend = Open(directory.path());
+    auto backend = OpenForCrash(directory.path());
     const AppliedPosition applied = backend->applied();
     ASSERT_GE(applied.index, durable);
     ASSERT_GT(applied.index, before);
@@ -169,12 +103,12 @@ TEST(BackendCrash, LeavesTheStateAfterAWholeEntryWhereverItIsKilled) {
 
 TEST(BackendDefragment, ReadersAndTheWriterGoOnMeanwhile) {
   TempDirectory directory;
-  auto backend = Open(directory.path());
+  auto backend = OpenForCrash(directory.path());
   std::atomic<uint64_t> last{0};
   std::atomic<bool> stop{false};
   std::thread writer([&] {
     while (!stop) {
-      ApplyEntry(*backend, last + 1);
+      ApplyCrashEntry(*backend, last + 1);
       ++last;
     }
   });
@@ -193,14 +127,14 @@ TEST(BackendDefragment, ReadersAndTheWriterGoOnMeanwhile) {
                         .ok());
         const uint64_t gone = last + 1 > kKept ? last + 1 - kKept : 0;  // may be deleted in the view
         for (const auto& [key, value] : KeysAfter(high)) {
-          if (key < Revision(gone + 1, 0)) continue;
+          if (key < CrashRevision(gone + 1, 0)) continue;
           ASSERT_EQ(found[key], value);
           ASSERT_EQ(view->Get(Bucket::kKey, key)->value(), value);
         }
       }
     });
   }
-  for (int i = 0; i < 10; ++i) {
+  for (int i = 0; i < 5; ++i) {
     std::atomic<int> result{0};
     backend->Defragment([&](absl::Status status) {
       EXPECT_TRUE(status.ok()) << status;
@@ -213,7 +147,7 @@ TEST(BackendDefragment, ReadersAndTheWriterGoOnMeanwhile) {
   writer.join();
   for (std::thread& reader : readers) reader.join();
   ASSERT_TRUE(backend->Close().ok());
-  backend = Open(directory.path());
+  backend = OpenForCrash(directory.path());
   EXPECT_EQ(backend->applied().index, last);
   EXPECT_EQ(Scan(*backend, Bucket::kKey), KeysAfter(last));
   EXPECT_EQ(Scan(*backend, Bucket::kLease), LeasesAfter(last));
@@ -221,8 +155,8 @@ TEST(BackendDefragment, ReadersAndTheWriterGoOnMeanwhile) {
 
 TEST(BackendDefragment, RefusesASecondOneAndEndsWithAClose) {
   TempDirectory directory;
-  auto backend = Open(directory.path());
-  for (uint64_t i = 1; i <= 2000; ++i) ApplyEntry(*backend, i);
+  auto backend = OpenForCrash(directory.path());
+  for (uint64_t i = 1; i <= 2000; ++i) ApplyCrashEntry(*backend, i);
   std::atomic<int> ended{0};
   std::atomic<int> refused{0};
   for (int i = 0; i < 20; ++i) {
@@ -234,7 +168,7 @@ TEST(BackendDefragment, RefusesASecondOneAndEndsWithAClose) {
   ASSERT_TRUE(backend->Close().ok());
   EXPECT_EQ(ended, 20);
   EXPECT_GE(refused, 1);
-  backend = Open(directory.path());
+  backend = OpenForCrash(directory.path());
   EXPECT_EQ(Scan(*backend, Bucket::kKey), KeysAfter(2000));
 }
 

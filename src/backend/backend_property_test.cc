@@ -98,7 +98,7 @@ class Driver {
   virtual ~Driver() = default;
 
   void Run() {
-    const int steps = *rc::gen::inRange(1, 120);
+    const int steps = *rc::gen::inRange(1, 60);
     for (int i = 0; i < steps; ++i) Step();
     for (auto& [view, model] : views_) CheckAll(*view, model);
     views_.clear();

@@ -220,6 +220,42 @@ TEST(BackendLmdb, RefusesTheDatabaseOfAnotherProgram) {
   EXPECT_TRUE(absl::IsFailedPrecondition(opened.status())) << opened.status();
 }
 
+/// The stored bytes of `key` in the table `bucket`, as LMDB gives them.
+std::string Stored(const std::string& directory, const char* bucket, std::string_view key) {
+  MDB_env* env = nullptr;
+  MDB_txn* txn = nullptr;
+  MDB_dbi dbi = 0;
+  MDB_val k = {.mv_size = key.size(), .mv_data = const_cast<char*>(key.data())};
+  MDB_val v = {};
+  EXPECT_EQ(mdb_env_create(&env), 0);
+  EXPECT_EQ(mdb_env_set_maxdbs(env, kBucketCount), 0);
+  EXPECT_EQ(mdb_env_open(env, directory.c_str(), MDB_RDONLY, 0600), 0);
+  EXPECT_EQ(mdb_txn_begin(env, nullptr, MDB_RDONLY, &txn), 0);
+  EXPECT_EQ(mdb_dbi_open(txn, bucket, 0, &dbi), 0);
+  EXPECT_EQ(mdb_get(txn, dbi, &k, &v), 0);
+  std::string stored(static_cast<const char*>(v.mv_data), v.mv_size);
+  mdb_txn_abort(txn);
+  mdb_env_close(env);
+  return stored;
+}
+
+TEST(BackendLmdb, WritesTheBytesOfTheFormatsPage) {
+  TempDirectory directory;
+  auto backend = Open(Options(directory));
+  Put(*backend, Bucket::kCluster, "clusterVersion", "3.7.0");
+  const std::string prefix(510, 'p');
+  Put(*backend, Bucket::kAuthRoles, prefix + "b", "2");
+  Put(*backend, Bucket::kAuthRoles, prefix + "a", "");
+  ASSERT_TRUE(backend->Close().ok());
+  EXPECT_EQ(Stored(directory.path(), "cluster", "clusterVersion"), "3.7.0\x9b\x04\x73\x0f");
+  std::string bag = Stored(directory.path(), "authRoles", prefix + std::string(1, '\0'));
+  bag.resize(bag.size() - 4);
+  const auto piece = [](std::string_view p) {
+    return std::string{static_cast<char>(p.size()), static_cast<char>(p.size() >> 8), 0, 0} + std::string(p);
+  };
+  EXPECT_EQ(bag, piece(prefix + "a") + piece("") + piece(prefix + "b") + piece("2"));
+}
+
 TEST(BackendLmdb, RefusesAFileThatWasCutOff) {
   TempDirectory directory;
   auto backend = Open(Options(directory));

@@ -1,6 +1,5 @@
 #include "backend/online_copy.h"
 
-#include <thread>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
@@ -16,6 +15,18 @@ constexpr uint64_t kSyncBytes = 32 << 20;
 
 }  // namespace
 
+void TurnLock::Lock() {
+  absl::MutexLock lock(&mutex_);
+  const uint64_t ticket = next_ticket_++;
+  while (serving_ != ticket) turn_.Wait(&mutex_);
+}
+
+void TurnLock::Unlock() {
+  absl::MutexLock lock(&mutex_);
+  ++serving_;
+  turn_.SignalAll();
+}
+
 absl::StatusOr<std::shared_ptr<OnlineCopy>> OnlineCopy::Start(std::shared_ptr<LmdbEnv> source,
                                                               std::string directory,
                                                               uint64_t map_size_bytes) {
@@ -29,7 +40,7 @@ absl::Status OnlineCopy::Run() {
   for (;;) {
     if (cancelled_.load(std::memory_order_relaxed)) return absl::CancelledError("defragmentation cancelled");
     {
-      absl::MutexLock lock(&mutex_);
+      const TurnLockHolder turn(turn_);
       KVORUM_RETURN_IF_ERROR(mirror_status_);
       if (bucket_ == kBucketCount) break;
       KVORUM_ASSIGN_OR_RETURN(const uint64_t copied, Step());
@@ -39,38 +50,38 @@ absl::Status OnlineCopy::Run() {
       KVORUM_RETURN_IF_ERROR(target_->Sync());
       unsynced = 0;
     }
-    std::this_thread::yield();  // to a commit that waits for the lock
   }
   return target_->Sync();
 }
 
 absl::StatusOr<uint64_t> OnlineCopy::Step() {
-  const auto bucket = static_cast<Bucket>(bucket_);
   KVORUM_ASSIGN_OR_RETURN(MDB_txn * read, source_->BeginRead());
   const absl::Cleanup end = [&] { source_->EndRead(read); };
-  RecordCursor cursor(source_->TableOf(read, bucket));
-  KVORUM_RETURN_IF_ERROR(cursor.Seek(last_key_));
-  if (cursor.valid() && cursor.key() == last_key_) KVORUM_RETURN_IF_ERROR(cursor.Next());
-
   KVORUM_ASSIGN_OR_RETURN(MDB_txn * write, target_->BeginWrite());
   absl::Cleanup abort = [&] { mdb_txn_abort(write); };
   uint64_t copied = 0;
-  std::string_view last = last_key_;
-  while (cursor.valid() && copied < kStepBytes) {
-    KVORUM_RETURN_IF_ERROR(
-        PutRecord(target_->TableOf(write, bucket), cursor.key(), cursor.value(), Place::kBehindAll));
-    copied += cursor.key().size() + cursor.value().size();
-    last = cursor.key();
-    KVORUM_RETURN_IF_ERROR(cursor.Next());
+  while (bucket_ < kBucketCount && copied < kStepBytes) {
+    const auto bucket = static_cast<Bucket>(bucket_);
+    RecordCursor cursor(source_->TableOf(read, bucket));
+    KVORUM_RETURN_IF_ERROR(cursor.Seek(last_key_));
+    if (cursor.valid() && cursor.key() == last_key_) KVORUM_RETURN_IF_ERROR(cursor.Next());
+    std::string_view last;
+    while (cursor.valid() && copied < kStepBytes) {
+      KVORUM_RETURN_IF_ERROR(
+          PutRecord(target_->TableOf(write, bucket), cursor.key(), cursor.value(), Place::kBehindAll));
+      copied += cursor.key().size() + cursor.value().size();
+      last = cursor.key();
+      KVORUM_RETURN_IF_ERROR(cursor.Next());
+    }
+    if (cursor.valid()) {
+      last_key_ = std::string(last);
+    } else {
+      ++bucket_;
+      last_key_.clear();
+    }
   }
   std::move(abort).Cancel();
   KVORUM_RETURN_IF_ERROR(target_->CommitWrite(write));
-  if (cursor.valid()) {
-    last_key_ = std::string(last);
-  } else {
-    ++bucket_;
-    last_key_.clear();
-  }
   return copied;
 }
 
@@ -81,7 +92,7 @@ bool OnlineCopy::Reached(Bucket bucket, std::string_view key) const {
 
 absl::Status OnlineCopy::Commit(absl::FunctionRef<absl::Status()> commit,
                                 const std::vector<std::shared_ptr<WriteBuffer>>& buffers) {
-  absl::MutexLock lock(&mutex_);
+  const TurnLockHolder turn(turn_);
   KVORUM_RETURN_IF_ERROR(commit());
   if (mirror_status_.ok()) mirror_status_ = Mirror(buffers);
   return absl::OkStatus();
@@ -92,7 +103,7 @@ absl::Status OnlineCopy::Mirror(const std::vector<std::shared_ptr<WriteBuffer>>&
   absl::Cleanup abort = [&] { mdb_txn_abort(txn); };
   for (const auto& buffer : buffers) {
     const auto apply = [&](const BufferedChange& change) {
-      mutex_.AssertHeld();
+      turn_.AssertHeld();
       if (!Reached(change.bucket, change.key)) return absl::OkStatus();
       const Table table = target_->TableOf(txn, change.bucket);
       if (!change.value) return DeleteRecord(table, change.key);
@@ -106,7 +117,7 @@ absl::Status OnlineCopy::Mirror(const std::vector<std::shared_ptr<WriteBuffer>>&
 }
 
 absl::Status OnlineCopy::mirror_status() const {
-  absl::MutexLock lock(&mutex_);
+  const TurnLockHolder turn(turn_);
   return mirror_status_;
 }
 

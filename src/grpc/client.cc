@@ -42,6 +42,8 @@ struct Attempt : std::enable_shared_from_this<Attempt> {
 
   http::Loop& loop;
   const std::string target;
+  std::string network = "tcp";
+  std::string address = target;  // without the scheme
   ConnectDone done;
   asio::generic::stream_protocol::socket socket;
   asio::ip::tcp::resolver resolver;
@@ -50,14 +52,16 @@ struct Attempt : std::enable_shared_from_this<Attempt> {
     std::string_view rest = target;
     if (http::ConsumePrefix(&rest, "unix:")) {
       http::ConsumePrefix(&rest, "//");
-      if (rest.size() >= sizeof(sockaddr_un::sun_path)) return Fail("unix", "path too long");
-      return Dial(asio::local::stream_protocol::endpoint(rest));
+      network = "unix";
+      address = rest;
+      if (rest.size() >= sizeof(sockaddr_un::sun_path)) return Fail("path too long");
+      return Dial(asio::local::stream_protocol::endpoint(address));
     }
     const size_t colon = rest.rfind(':');
     uint64_t port;
     if (colon == std::string_view::npos || !http::ParseDecimal(rest.substr(colon + 1), &port) ||
         port > 65535) {
-      return Fail("tcp", "missing port in address");
+      return Fail("missing port in address");
     }
     std::string host(rest.substr(0, colon));
     if (host.size() >= 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
@@ -68,7 +72,7 @@ struct Attempt : std::enable_shared_from_this<Attempt> {
                            [self = shared_from_this()](const boost::system::error_code& failure,
                                                        const asio::ip::tcp::resolver::results_type& found) {
                              http::Loop::Turn turn(self->loop);
-                             if (failure || found.empty()) return self->Fail("tcp", "no such host");
+                             if (failure || found.empty()) return self->Fail("no such host");
                              self->Dial(found.begin()->endpoint());
                            });
   }
@@ -76,7 +80,7 @@ struct Attempt : std::enable_shared_from_this<Attempt> {
   void Dial(const asio::generic::stream_protocol::endpoint& endpoint) {
     socket.async_connect(endpoint, [self = shared_from_this()](const boost::system::error_code& error) {
       http::Loop::Turn turn(self->loop);
-      if (error) return self->Fail("tcp", "connect: " + http::LowerCase(error.message()));
+      if (error) return self->Fail("connect: " + http::LowerCase(error.message()));
       boost::system::error_code ignored;
       auto core = std::make_shared<ClientCore>(
           self->loop, http::NewSocketStream(self->loop, self->socket.release(ignored)), self->target);
@@ -85,8 +89,8 @@ struct Attempt : std::enable_shared_from_this<Attempt> {
     });
   }
 
-  void Fail(std::string_view network, std::string_view reason) {
-    done(absl::UnavailableError(fmt::format("dial {} {}: {}", network, target, reason)));
+  void Fail(std::string_view reason) {
+    done(absl::UnavailableError(fmt::format("dial {} {}: {}", network, address, reason)));
   }
 };
 

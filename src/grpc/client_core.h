@@ -63,7 +63,7 @@ class ClientCore final : public http::TurnEnd,
   const std::unique_ptr<http::ByteStream> stream_;
   const std::string authority_;
   nghttp2_session* session_ = nullptr;
-  Call* calls_ = nullptr;  // a list of every open one
+  Call* calls_ = nullptr;                            // a list of every open one
   std::vector<std::unique_ptr<Call>> closed_calls_;  // ended by Close; nghttp2 may still look at them
 
   std::unique_ptr<char[]> buffer_;

@@ -82,7 +82,7 @@ class RequestSink {
   virtual void OnEnd() = 0;
   /// The client went away, or the stream or connection broke, before the response was ended. Last call.
   virtual void OnAbort() = 0;
-  /// `ResponseWriter::buffered` fell under half of kHighWater after being over it.
+  /// `ResponseWriter::buffered` fell under half of kHighWater after reaching it.
   virtual void OnWritable() {}
 };
 

@@ -151,7 +151,7 @@ class Http1Session::Exchange final : public ResponseWriter {
     }
     session_->output_.Append(data, 0, size);
     if (chunked_) Put("\r\n");
-    if (buffered() > kHighWater) over_high_water = true;
+    if (buffered() >= kHighWater) over_high_water = true;
     session_->host_->WantFlush();
   }
 

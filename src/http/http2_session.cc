@@ -122,6 +122,7 @@ void Http2Session::Receive(std::string_view data, MonotonicTime now) {
   if (broken_ || terminating_) return;
   now_ = now;
   last_input_ = now;
+  ping_outstanding_ = false;  // whatever came shows that the client lives
   // Protocol errors are answered by nghttp2 with GOAWAY; an error here means that not even that makes sense.
   const ssize_t n =
       nghttp2_session_mem_recv(session_, reinterpret_cast<const uint8_t*>(data.data()), data.size());
@@ -219,14 +220,10 @@ std::optional<MonotonicTime> Http2Session::Tick(MonotonicTime now) {
     Terminate(NGHTTP2_ENHANCE_YOUR_CALM, "slow_headers");
     return std::nullopt;
   }
-  if (ping_outstanding_) {
-    if (last_input_ > ping_sent_) {
-      ping_outstanding_ = false;
-    } else if (due(ping_sent_ + options_.keepalive_timeout)) {
-      broken_ = true;
-      host_->WantFlush();
-      return std::nullopt;
-    }
+  if (ping_outstanding_ && due(ping_sent_ + options_.keepalive_timeout)) {
+    broken_ = true;
+    host_->WantFlush();
+    return std::nullopt;
   }
   if (!ping_outstanding_ && options_.keepalive_interval.count() > 0 &&
       due(last_input_ + options_.keepalive_interval)) {

@@ -96,7 +96,7 @@ void Http2Stream::Send(Bytes data) {
   KVORUM_CHECK(head_sent_, "a body before the head");
   session_->queued_bytes_ += data.size();
   queue_.Push(std::move(data));
-  if (queue_.size() > kHighWater) over_high_water_ = true;
+  if (queue_.size() >= kHighWater) over_high_water_ = true;
   Resume();
 }
 

@@ -9,6 +9,8 @@ namespace {
 
 /// How many keys are looked at under one hold of the lock: about 50 µs.
 constexpr size_t kKeysPerHold = 256;
+/// A step of the index ends when it has so many records to sort: about 1 ms.
+constexpr size_t kItemsPerStep = 10'000;
 
 double Milliseconds(std::chrono::nanoseconds d) {
   return std::chrono::duration<double, std::milli>(d).count();
@@ -54,7 +56,8 @@ void Compactor::IndexStep(size_t max_keys) {
   const MonotonicTime start = Now();
   Run run;
   bool more = true;
-  for (size_t seen = 0; more && seen < max_keys; seen += kKeysPerHold) {
+  for (size_t holds = 0; more && holds * kKeysPerHold < max_keys && run.items.size() < kItemsPerStep;
+       ++holds) {
     absl::MutexLock lock(index_mutex_);
     more = index_->CompactSome(revision_, std::min(kKeysPerHold, max_keys), &cursor_, &run.items);
   }

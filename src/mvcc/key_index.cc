@@ -47,9 +47,8 @@ const KeyIndex::Slot* KeyIndex::FindSlot(std::string_view key) const {
     const auto* inner = static_cast<const Inner*>(node);
     node = inner->children[inner->ChildOf(key)];
   }
-  bool equal = false;
-  const int position = node->LowerBound(key, &equal);
-  return equal ? &static_cast<const Leaf*>(node)->slots[position] : nullptr;
+  const int position = node->Find(key);
+  return position < 0 ? nullptr : &static_cast<const Leaf*>(node)->slots[position];
 }
 
 KeyIndex::Place KeyIndex::FindOrInsert(std::string_view key, Path* path) {
@@ -157,9 +156,8 @@ const IndexedKey* KeyIndex::Tombstone(std::string_view key, Revision revision) {
   KVORUM_CHECK(revision.sub <= INT32_MAX, "sub revision {}", revision.sub);
   Path path;
   Leaf* leaf = Descend(key, &path);
-  bool equal = false;
-  const int position = leaf->LowerBound(key, &equal);
-  if (!equal || !leaf->slots[position].live()) return nullptr;
+  const int position = leaf->Find(key);
+  if (position < 0 || !leaf->slots[position].live()) return nullptr;
   Slot& slot = leaf->slots[position];
   if (!slot.has_history()) ++leaf->histories;
   slot.EnsureHistory();
@@ -239,9 +237,8 @@ void KeyIndex::ForEach(const KeyRange& range, int64_t at, Visitor visit) const {
   if (range.single()) {
     Path path;
     const Leaf* leaf = Descend(range.key, &path);
-    bool equal = false;
-    const int position = leaf->LowerBound(range.key, &equal);
-    if (!equal) return;
+    const int position = leaf->Find(range.key);
+    if (position < 0) return;
     const std::optional<Revision> revision = leaf->slots[position].Find(at);
     if (revision.has_value()) visit(*leaf->keys[position], *revision);
     return;

@@ -5,10 +5,13 @@ namespace kvorum::mvcc {
 
 bool KeyIndex::CompactSome(int64_t at, size_t max_keys, std::string* cursor,
                            std::vector<KeyHistory::Item>* dropped) {
-  // A leaf without histories costs a look at its counter, worth a fraction of a key.
+  // What a leaf without histories and what a dropped revision cost, as fractions of a key.
   constexpr size_t kLeavesPerKey = 8;
+  constexpr size_t kDroppedPerKey = 8;
   size_t seen = 0;
-  for (size_t leaves = 0; seen + leaves / kLeavesPerKey < max_keys; ++leaves) {
+  const size_t before = dropped->size();
+  for (size_t leaves = 0;
+       seen + leaves / kLeavesPerKey + (dropped->size() - before) / kDroppedPerKey < max_keys; ++leaves) {
     Path path;
     Leaf* leaf = Descend(*cursor, &path);
     const IndexedKey* upper = path.Upper();

@@ -126,6 +126,25 @@ struct KeyIndex::Node {
     return low;
   }
 
+  /// The position of `key`, or -1. Does without the prefix, which costs a look at another key.
+  int Find(std::string_view key) const {
+    if (key.size() < prefix) return -1;
+    const uint64_t head = KeyHead(key, prefix);
+    const int first = first_key();
+    auto i =
+        static_cast<int>(std::lower_bound(heads + first, heads + std::max<int>(first, count), head) - heads);
+    for (int steps = 0; i < count && heads[i] == head; ++i, ++steps) {
+      if (keys[i]->view() == key) return i;
+      // Many heads alike: what is behind them decides.
+      if (steps == 4) {
+        bool equal = false;
+        const int position = LowerBound(key, &equal);
+        return equal ? position : -1;
+      }
+    }
+    return -1;
+  }
+
   /// Computes prefix and heads again.
   void Rehead() {
     const int first = first_key();

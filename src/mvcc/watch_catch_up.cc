@@ -57,7 +57,7 @@ void WatchHubImpl::BeginTurn(Turn* turn) {
     queue_.Remove(watcher);
     {
       absl::MutexLock stream_lock(&stream->mutex);
-      if (!stream->HasRoom(stream->watchers)) {
+      if (!stream->HasRoom(stream->watchers, -1)) {
         stream->has_parked = true;
         watcher->state = WatcherState::kParked;
         stream->parked.PushBack(watcher);

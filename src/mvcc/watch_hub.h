@@ -91,7 +91,9 @@ class WatchHubImpl final : public WatchHub {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void StageAll(int64_t main, const std::vector<PublishedChange>& changes,
                 const std::vector<Previous>& previous) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void FlushStaged(int64_t main, bool one_change, Streams* ready) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void PublishOne(int64_t main, const PublishedChange& change, const Previous* previous, Streams* ready)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void FlushStaged(int64_t main, Streams* ready) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // The states of a watcher.
   void MakeSynced(Watcher* watcher) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -126,6 +128,8 @@ class WatchHubImpl final : public WatchHub {
   bool behind_known_ ABSL_GUARDED_BY(mutex_) = false;
   /// Streams with something staged; kept for its memory.
   std::vector<StreamState*> touched_ ABSL_GUARDED_BY(mutex_);
+  /// Watchers whose streams had no room for the change being published; kept for its memory.
+  std::vector<Watcher*> refused_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace kvorum::mvcc

@@ -12,6 +12,9 @@ constexpr size_t kStreamEvents = 1024;
 constexpr size_t kStreamEventsPerWatcher = 8;
 /// Over this for all streams together, each may hold only one transaction.
 constexpr int64_t kTotalBytes = 64 << 20;
+/// A queue keeps room for this many when it is taken, so that the writer allocates nothing for a stream that
+/// gets an event now and then.
+constexpr size_t kKeptEvents = 4;
 
 }  // namespace
 
@@ -35,8 +38,8 @@ StreamState::~StreamState() {
   total_bytes_->fetch_sub(bytes_, std::memory_order_relaxed);
 }
 
-bool StreamState::HasRoom(size_t watcher_count) {
-  if (queued() == 0) return true;
+bool StreamState::HasRoom(size_t watcher_count, int64_t revision) const {
+  if (queued() == 0 || queue_.back().revision == revision) return true;
   return bytes_ < kStreamBytes && queued() < kStreamEvents + kStreamEventsPerWatcher * watcher_count &&
          total_bytes_->load(std::memory_order_relaxed) < kTotalBytes;
 }
@@ -66,6 +69,15 @@ bool StreamState::Append(std::vector<QueuedEvent>* events) {
   return !std::exchange(ready_called, true);
 }
 
+bool StreamState::AppendOne(QueuedEvent event) {
+  const bool shared = queued() > 0 && queue_.back().event.data() == event.event.data();
+  event.charge = static_cast<uint32_t>(sizeof(QueuedEvent) + (shared ? 0 : event.event.size()));
+  bytes_ += event.charge;
+  total_bytes_->fetch_add(event.charge, std::memory_order_relaxed);
+  queue_.push_back(std::move(event));
+  return !std::exchange(ready_called, true);
+}
+
 std::vector<QueuedEvent> StreamState::TakeSome(size_t max_bytes) {
   size_t taken_bytes = 0;
   int64_t charge = 0;
@@ -83,7 +95,7 @@ std::vector<QueuedEvent> StreamState::TakeSome(size_t max_bytes) {
   bytes_ -= charge;
   total_bytes_->fetch_sub(charge, std::memory_order_relaxed);
   std::vector<QueuedEvent> taken;
-  if (head_ == 0 && end == queue_.size()) {
+  if (head_ == 0 && end == queue_.size() && queue_.capacity() > kKeptEvents) {
     taken.swap(queue_);
     return taken;
   }
@@ -95,7 +107,7 @@ std::vector<QueuedEvent> StreamState::TakeSome(size_t max_bytes) {
   if (head_ * 2 >= queue_.size()) {
     queue_.erase(queue_.begin(), last);
     head_ = 0;
-    queue_.shrink_to_fit();
+    if (queue_.capacity() > kKeptEvents) queue_.shrink_to_fit();
   }
   return taken;
 }

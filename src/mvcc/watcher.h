@@ -112,10 +112,12 @@ class StreamState : public std::enable_shared_from_this<StreamState> {
   explicit StreamState(std::atomic<int64_t>* total_bytes) : total_bytes_(total_bytes) {}
   ~StreamState();
 
-  /// Whether one more transaction may be appended.
-  bool HasRoom(size_t watchers) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
+  /// Whether one more transaction may be appended; or more of `revision`, of which there is something
+  /// already.
+  bool HasRoom(size_t watchers, int64_t revision) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
   /// Appends, and empties `events`. True where `ready` is to be called.
   bool Append(std::vector<QueuedEvent>* events) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
+  bool AppendOne(QueuedEvent event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
   /// Moves the oldest events out, about `max_bytes` of them; never some of a watcher's events of one revision
   /// only.
   std::vector<QueuedEvent> TakeSome(size_t max_bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
@@ -123,18 +125,13 @@ class StreamState : public std::enable_shared_from_this<StreamState> {
   /// Less than half of what it may hold is queued.
   bool HalfEmpty() const ABSL_SHARED_LOCKS_REQUIRED(mutex);
 
-  SharedCallback ready;
+  /// Asks for the memory that AppendOne will touch.
+  void Prefetch() const {
+    __builtin_prefetch(&mutex);
+    __builtin_prefetch(&bytes_);
+  }
 
-  // Guarded by the hub's mutex.
-  size_t watchers = 0;  ///< registered
-  size_t behind = 0;    ///< of them, not synced
-  WatcherList parked;
-  std::vector<QueuedEvent> staged;  ///< of the transaction being published
-
-  // The catch-up turn's.
-  int64_t turn_room = 0;          ///< bytes that may still be read for it
-  int64_t turn_stop = INT64_MAX;  ///< no events behind this revision
-
+  // What publishing touches stands together.
   absl::Mutex mutex;  // taken inside the hub's
   bool ready_called ABSL_GUARDED_BY(mutex) = false;
   bool has_parked ABSL_GUARDED_BY(mutex) = false;
@@ -144,6 +141,19 @@ class StreamState : public std::enable_shared_from_this<StreamState> {
   size_t head_ ABSL_GUARDED_BY(mutex) = 0;
   int64_t bytes_ ABSL_GUARDED_BY(mutex) = 0;
   std::atomic<int64_t>* const total_bytes_;  // of all streams of the hub
+
+ public:
+  // Guarded by the hub's mutex.
+  size_t watchers = 0;  ///< registered
+  size_t behind = 0;    ///< of them, not synced
+  WatcherList parked;
+  std::vector<QueuedEvent> staged;  ///< of the transaction being published
+
+  SharedCallback ready;
+
+  // The catch-up turn's.
+  int64_t turn_room = 0;          ///< bytes that may still be read for it
+  int64_t turn_stop = INT64_MAX;  ///< no events behind this revision
 };
 
 }  // namespace kvorum::mvcc

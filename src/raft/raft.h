@@ -48,7 +48,7 @@ class Raft {
   /// Any message, from another member, from the node itself, or from the local storage. Error
   /// kProposalDropped; InvalidArgument for a request of a peer that no member sends.
   absl::Status Step(Message message);
-  /// Error: nothing follows from the change in the present membership.
+  /// Gives the membership after it. REQUIRES: the change can be made to the present one
   ConfState ApplyConfChange(const ConfChangeV2& change);
   /// REQUIRES: an empty log. `entries`, of term 1, are taken as agreed on.
   void StartWith(std::vector<Entry> entries);
@@ -106,6 +106,7 @@ class Raft {
   void HandleVoteRequest(const Message& message);
   void HandleVoteResponse(const Message& message);
   VoteResult RecordVote(const Message& message);
+  bool OwnVoteCounted() const;
 
   // raft_follower.cc
   void Follow(const Message& message);
@@ -129,6 +130,7 @@ class Raft {
   void AnswerRead(const Message& request, Index index);
   void ReleaseHeldReads();
   bool CommittedInTerm() const;
+  bool DecidesAlone() const;
 
   // raft_leader.cc: replication
   void BroadcastAppend();

@@ -122,6 +122,14 @@ VoteResult Raft::RecordVote(const Message& message) {
   return membership_.voters.Vote(votes_);
 }
 
+/// With asynchronous storage writes the others' votes may be a majority before the own one is durable.
+/// Without waiting for it (test RaftPaperTest.ACandidateLeadsOnlyOnceItsOwnVoteIsDurable):
+///   1. The candidate of term t wins by the others' votes, and sends an entry of term t.
+///   2. It crashes. Its disk knows neither term t nor the entry.
+///   3. It campaigns in term t again, and the others have voted for it, so it wins again.
+///   4. It writes another entry of term t in the same place: the logs do not match any more.
+bool Raft::OwnVoteCounted() const { return votes_.contains(id_) || !membership_.voters.Contains(id_); }
+
 void Raft::HandleVoteResponse(const Message& message) {
   const MessageType counted =
       role_ == Role::kPreCandidate ? MessageType::kPreVoteResp : MessageType::kVoteResp;
@@ -132,7 +140,7 @@ void Raft::HandleVoteResponse(const Message& message) {
     case VoteResult::kWon:
       if (role_ == Role::kPreCandidate) {
         RunCampaign(Campaign::kElection);
-      } else {
+      } else if (OwnVoteCounted()) {
         BecomeLeader();
         BroadcastAppend();
       }

@@ -137,10 +137,16 @@ bool Raft::AppendEntries(std::vector<Entry> entries) {
 
 bool Raft::CommittedInTerm() const { return log_.TermAt(log_.committed()) == term_; }
 
+bool Raft::DecidesAlone() const {
+  // Not where the one voter is another: a leader that was removed knows nothing of what that one decides.
+  return membership_.voters.IsSingleton() && membership_.voters.Contains(id_);
+}
+
 absl::Status Raft::HandleReadIndex(Message message) {
   if (message.entries.size() != 1) return absl::InvalidArgumentError("raft: MsgReadIndex without a context");
-  if (!membership_.voters.IsSingleton() && !CommittedInTerm()) {
-    // It may not know yet how far earlier leaders committed (§6.4 step 1).
+  if (!CommittedInTerm()) {
+    // It may not know yet how far earlier leaders committed (§6.4 step 1). Nor may one that decides alone:
+    // the commit index is not synced by itself, so a restart can put it back behind what was answered before.
     held_reads_.push_back(std::move(message));
   } else {
     StartReadRound(std::move(message));
@@ -149,7 +155,7 @@ absl::Status Raft::HandleReadIndex(Message message) {
 }
 
 void Raft::StartReadRound(Message request) {
-  if (membership_.voters.IsSingleton()) {
+  if (DecidesAlone()) {
     AnswerRead(request, log_.committed());
     return;
   }

@@ -8,6 +8,9 @@
 namespace kvorum::raft {
 
 ConfState Raft::ApplyConfChange(const ConfChangeV2& change) {
+  // No entry is handed out while a snapshot waits to become durable. So this one was before, and the
+  // snapshot, whose membership is in force already, has it.
+  if (log_.HasUnstableSnapshot()) return membership_.ToConfState();
   const MembershipChanger changer(membership_, log_.LastIndex(), window_);
   absl::StatusOr<Membership> next = LeavesJoint(change) ? changer.LeaveJoint()
                                     : EntersJoint(change)

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <string>
+
+namespace kvorum::bench {
+
+/// The command line: a mode, then `--name=value` each.
+struct Options {
+  std::string mode;
+  std::string target = "127.0.0.1:2379";
+  std::string workload = "get";  ///< of mode run: get, get-linearizable, put, mix, txn, list
+  uint64_t connections = 16;
+  uint64_t streams = 8;  ///< requests under way on each connection
+  double seconds = 5;
+  uint64_t keys = 10'000;
+  uint64_t key_bytes = 32;
+  uint64_t value_bytes = 256;
+  uint64_t watchers = 10'000;
+  uint64_t watch_streams = 100;
+  uint64_t events = 100;
+  uint64_t leases = 100'000;
+  uint64_t rate = 0;  ///< requests a second over all connections; 0: as fast as answers come
+};
+
+/// Errors end the process with a line that names the option.
+Options ParseOptions(int argc, char** argv);
+
+}  // namespace kvorum::bench
