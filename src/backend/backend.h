@@ -74,6 +74,7 @@ class Backend {
   virtual void BeginEntry() = 0;
   virtual void EndEntry(AppliedPosition position) = 0;
 
+  /// REQUIRES, of both: `key` is not empty
   virtual void Put(Bucket bucket, std::string_view key, Bytes value) = 0;
   virtual void Delete(Bucket bucket, std::string_view key) = 0;
 
@@ -91,10 +92,12 @@ class Backend {
   virtual Sizes sizes() const = 0;
 
   /// Rewrites the file without its free pages while reads and writes go on; none of them waits longer than
-  /// for the final swap. `done` runs on another thread. FailedPrecondition while one is running.
+  /// for the final swap. `done` runs on another thread. Errors: FailedPrecondition while one is running,
+  /// ResourceExhausted where the disk has no room for a second file, DataLoss where a record is damaged; the
+  /// database goes on as it was.
   virtual void Defragment(absl::AnyInvocable<void(absl::Status)> done) = 0;
 
-  /// Commits what is there and closes. No call may follow.
+  /// Commits what is there and closes. No call may follow. REQUIRES: no entry is open, no view is left
   virtual absl::Status Close() = 0;
 };
 

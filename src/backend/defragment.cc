@@ -1,3 +1,5 @@
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
@@ -55,12 +57,24 @@ void LmdbBackend::Defragment(Done done) {
   });
 }
 
+absl::Status LmdbBackend::CheckRoomForCopy() const {
+  // A copy that fills the disk would make the next commit fail, which is final.
+  std::error_code error;
+  const std::filesystem::space_info space = std::filesystem::space(options_.directory, error);
+  const uint64_t needed = static_cast<uint64_t>(sizes().in_use_bytes) + options_.buffer_limit_bytes;
+  if (error || space.available >= needed) return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      fmt::format("defragment {}: {} bytes are free on the disk, {} are needed", options_.directory,
+                  space.available, needed));
+}
+
 absl::Status LmdbBackend::RunDefragment() {
+  KVORUM_RETURN_IF_ERROR(CheckRoomForCopy());
   Env& files = PosixEnv();
   const std::string directory = fmt::format("{}/{}", options_.directory, kNewDatabaseDirectory);
   KVORUM_RETURN_IF_ERROR(files.RemoveTree(directory));
   KVORUM_RETURN_IF_ERROR(files.CreateDirectories(directory));
-  absl::Cleanup remove = [&] { files.RemoveTree(directory).IgnoreError(); };
+  const absl::Cleanup remove = [&] { files.RemoveTree(directory).IgnoreError(); };
 
   std::shared_ptr<LmdbEnv> source;
   {

@@ -25,7 +25,8 @@ absl::Status CreateInPlace(const std::string& directory) {
   KVORUM_RETURN_IF_ERROR(
       files.Rename(fmt::format("{}/{}", fresh, kDataFile), fmt::format("{}/{}", directory, kDataFile)));
   KVORUM_RETURN_IF_ERROR(files.RemoveTree(fresh));
-  return files.SyncDirectory(directory);
+  KVORUM_RETURN_IF_ERROR(files.SyncDirectory(directory));
+  return files.SyncDirectory(directory + "/..");
 }
 
 }  // namespace
@@ -272,6 +273,7 @@ Sizes LmdbBackend::sizes() const {
 }
 
 absl::Status LmdbBackend::Close() {
+  KVORUM_CHECK(gate_.load() != kEntry, "closed in the middle of an entry");
   std::unique_ptr<ThreadExecutor> defragmenter;
   {
     absl::MutexLock lock(&mutex_);

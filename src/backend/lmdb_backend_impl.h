@@ -94,6 +94,7 @@ class LmdbBackend final : public Backend, private ViewOwner {
   void RunCalls() ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Defragmentation (defragment.cc), on `defragmenter_` but for the swap.
+  absl::Status CheckRoomForCopy() const;
   absl::Status RunDefragment() ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status SwapDatabase(OnlineCopy& copy) ABSL_LOCKS_EXCLUDED(mutex_);
 
