@@ -15,7 +15,7 @@ namespace {
 
 std::string Normalise(std::string text, const Server& server) {
   const std::pair<const char*, const char*> rules[] = {
-      {R"re(("(cluster_id|member_id|leader|ID|id|memberID)":)\d+)re", "$1N"},
+      {R"re(("(cluster_id|member_id|leader|ID|id|memberID|lease)":)\d+)re", "$1N"},
       {R"re((raftIndex|raftAppliedIndex|dbSize|dbSizeInUse)":\d+)re", "$1\":N"},
       {R"re("(ClusterID|MemberID)" : \d+)re", "\"$1\" : N"},
       {R"re("(version|storageVersion)":"\d+\.\d+\.\d+")re", "\"$1\":\"V\""},
@@ -26,6 +26,8 @@ std::string Normalise(std::string text, const Server& server) {
       {R"re(took = [0-9a-zµ.]+)re", "took = T"},
       {R"re("ts":"[^"]*")re", "\"ts\":T"},
       {R"re(\b[0-9a-f]{13,16}\b)re", "ID"},
+      {R"re(-{2,})re", "--"},
+      {R"re( {2,})re", " "},
       {R"re("caller":"[^"]*")re", "\"caller\":C"},
       {R"re("target":"[^"]*")re", "\"target\":E"},
       {R"re(remaining\(\d+s\))re", "remaining(Ns)"},
@@ -42,11 +44,12 @@ std::string Normalise(std::string text, const Server& server) {
 std::string RunScript(const std::filesystem::path& script, const Server& server) {
   const TempDir dir;
   const std::string prelude =
-      "run() { printf '$ %s\\n' \"$*\"; \"$@\" 2>&1; printf '= %s\\n' $?; }\n"
+      "cd " + Quote(dir.path()) +
+      "\nrun() { printf '$ %s\\n' \"$*\"; \"$@\" 2>&1; printf '= %s\\n' $?; }\n"
       "wait_lines() { until [ \"$(wc -l <\"$2\")\" -ge \"$1\" ]; do sleep 0.05; done; }\n. " +
       Quote(script.string());
   const CommandResult result =
-      Shell(prelude, {{"ETCDCTL_API", "3"}, {"ETCDCTL_ENDPOINTS", server.endpoint()}, {"OUT", dir / "out"}});
+      Shell(prelude, {{"ETCDCTL_API", "3"}, {"ETCDCTL_ENDPOINTS", server.endpoint()}, {"OUT", "out"}});
   EXPECT_EQ(result.err, "");
   return Normalise(result.out, server);
 }

@@ -45,7 +45,7 @@ TEST(Start, RefusesAnUnknownFlag) {
 TEST(Start, RefusesAStrayArgument) {
   const Ended ended = RunKvorum("stray");
   EXPECT_EQ(ended.exit_code, 1);
-  EXPECT_NE(ended.output.find("\"stray\" is not a valid flag"), std::string::npos) << ended.output;
+  EXPECT_NE(ended.output.find(R"(\"stray\" is not a valid flag)"), std::string::npos) << ended.output;
 }
 
 TEST(Start, RefusesElectionTimeoutsThatDoNotFit) {
