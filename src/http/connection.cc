@@ -164,7 +164,7 @@ void Connection::Flush() {
 
 void Connection::FinishFlush() {
   if (session_->Finished() && session_->output().empty()) {
-    if (end_received_) return Close();
+    if (end_received_ || draining_) return Close();
     // The other side closes when it has read the end; until then its input is dropped.
     write_closed_ = true;
     session_->Abort();

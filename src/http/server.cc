@@ -1,7 +1,6 @@
 #include "http/server.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -52,7 +51,8 @@ class Server::Impl final : public ConnectionOwner, public std::enable_shared_fro
       acceptor->loop.Post([self = shared_from_this(), acceptor = acceptor.get()] {
         boost::system::error_code error;
         acceptor->waiter.emplace(acceptor->loop.context());
-        acceptor->waiter->assign(::fcntl(acceptor->listener->fd(), F_DUPFD_CLOEXEC, 0), error);
+        acceptor->waiter->assign(acceptor->listener->fd(), error);
+        KVORUM_CHECK(!error, "cannot wait for connections: {}", error.message());
         self->Wait(acceptor);
       });
     }
@@ -148,6 +148,7 @@ class Server::Impl final : public ConnectionOwner, public std::enable_shared_fro
       absl::Notification stopped;
       acceptor->loop.Post([&] {
         acceptor->stopped = true;
+        if (acceptor->waiter) acceptor->waiter->release();  // the listener closes it
         acceptor->waiter.reset();
         acceptor->listener.reset();
         stopped.Notify();
