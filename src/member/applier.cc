@@ -66,14 +66,16 @@ void Applier::Apply(std::vector<raft::Entry> entries, std::vector<Waiter> waiter
                                applied = std::move(applied)]() mutable {
     AddWaiters(std::move(waiters));
     if (parts_.state->failed.load(std::memory_order_acquire)) return;
-    if (!stopped_ && !entries.empty()) ApplyNow(entries);
+    if (stopped_ || entries.empty()) return applied();
+    if (!ApplyNow(entries)) return;
     applied();
+    CutIfDue(entries.back().term);
   });
 }
 
 void Applier::OnLeadershipLost() { parts_.lessor->Demote(); }
 
-void Applier::ApplyNow(const std::vector<raft::Entry>& entries) {
+bool Applier::ApplyNow(const std::vector<raft::Entry>& entries) {
   entry_start_ = ports_.clock->Now();
   const uint64_t done = ports_.backend->applied().index;
   for (const raft::Entry& entry : entries) {
@@ -82,14 +84,14 @@ void Applier::ApplyNow(const std::vector<raft::Entry>& entries) {
       if (const absl::Status status = ApplyEntry(entry); !status.ok()) {
         deliveries_.clear();
         loop_->Fail(status);
-        return;
+        return false;
       }
     }
     parts_.state->applied.store(entry.index.value(), std::memory_order_release);
     if (deliveries_.size() >= kMaxDeliveries) Deliver();
   }
   Deliver();
-  CutIfDue(entries.back().term);
+  return true;
 }
 
 absl::Status Applier::ApplyEntry(const raft::Entry& entry) {

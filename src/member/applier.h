@@ -55,7 +55,8 @@ class Applier final : public RaftLoop::Applier {
   };
 
   // On the apply executor.
-  void ApplyNow(const std::vector<raft::Entry>& entries);
+  /// False where the member cannot go on.
+  bool ApplyNow(const std::vector<raft::Entry>& entries);
   absl::Status ApplyEntry(const raft::Entry& entry);
   absl::Status ApplyNormal(const raft::Entry& entry);
   absl::Status ApplyConfChange(const raft::Entry& entry);

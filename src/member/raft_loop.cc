@@ -13,6 +13,8 @@ namespace {
 
 constexpr uint64_t kMaxBatchBytes = uint64_t{1} << 20;
 constexpr uint64_t kMaxCommittedBytes = uint64_t{16} << 20;
+/// A quarter of what the core lets be handed out and not reported.
+constexpr uint64_t kMaxUnreportedBytes = kMaxCommittedBytes / 4;
 constexpr uint64_t kMaxUncommittedBytes = uint64_t{256} << 20;
 /// What a member without followers keeps of its log in memory; nobody will ask for it.
 constexpr uint64_t kLoneLogBytes = uint64_t{16} << 20;
@@ -107,11 +109,30 @@ bool RaftLoop::Post(Put put) {
   absl::MutexLock lock(&mutex_);
   if (stopped_) return false;
   put(inbox_);
-  if (!turn_posted_) {
-    turn_posted_ = true;
-    ports_.raft_executor->Post([this] { Turn(); });
-  }
+  PostTurn();
   return true;
+}
+
+void RaftLoop::PostTurn() {
+  if (turn_posted_) return;
+  turn_posted_ = true;
+  ports_.raft_executor->Post([this] { Turn(); });
+}
+
+void RaftLoop::PostApplied(std::vector<raft::Message> responses) {
+  absl::MutexLock lock(&mutex_);
+  if (stopped_) return;
+  inbox_.applied.push_back(std::move(responses));
+  if (applied_wanted_) PostTurn();
+}
+
+void RaftLoop::AskForApplied() {
+  // A leader that is not held up needs to know what was applied only to forget it.
+  const bool wanted = soft_state_.role != raft::Role::kLeader || !proposals_.empty() || reads_.waiting() ||
+                      unreported_bytes_ > kMaxUnreportedBytes;
+  absl::MutexLock lock(&mutex_);
+  applied_wanted_ = wanted;
+  if (wanted && !inbox_.applied.empty() && !stopped_) PostTurn();
 }
 
 void RaftLoop::Start() {
@@ -191,7 +212,7 @@ void RaftLoop::ApplyConfChange(raft::ConfChange change) {
 
 void RaftLoop::CutMemory(SnapshotPoint point) {
   Post([this, &point](Inbox& inbox) {
-    inbox.calls.push_back([this, point = std::move(point)] { CutMemoryNow(point); });
+    inbox.after_apply.push_back([this, point = std::move(point)] { CutMemoryNow(point); });
   });
 }
 
@@ -223,6 +244,7 @@ void RaftLoop::Turn() {
     if (!context.is_null()) node_->ReadIndex(context);
   }
   while (node_->HasReady()) HandleReady(node_->GetReady());
+  AskForApplied();
   reads_.OnApplied(raft::Index(state_->applied.load(std::memory_order_acquire)));
 }
 
@@ -233,9 +255,11 @@ void RaftLoop::Take(Inbox& inbox) {
     if (!appended.entries.empty()) log_->Append(std::move(appended.entries));
     for (raft::Message& response : appended.responses) Step(std::move(response));
   }
+  if (!inbox.applied.empty()) unreported_bytes_ = 0;
   for (std::vector<raft::Message>& responses : inbox.applied) {
     for (raft::Message& response : responses) Step(std::move(response));
   }
+  for (Executor::Task& call : inbox.after_apply) call();
   for (raft::Message& message : inbox.messages) Step(std::move(message));
   for (PendingRead& read : inbox.reads) reads_.Add(std::move(read));
   for (auto& [entry, waiter] : inbox.proposals) {
@@ -351,8 +375,9 @@ void RaftLoop::FlushHardState() {
 }
 
 void RaftLoop::HandCommitted(raft::Message message) {
+  for (const raft::Entry& entry : message.entries) unreported_bytes_ += raft::EncodedSize(entry);
   auto applied = [this, responses = std::move(message.responses)]() mutable {
-    Post([&](Inbox& inbox) { inbox.applied.push_back(std::move(responses)); });
+    PostApplied(std::move(responses));
   };
   applier_->Apply(std::move(message.entries), std::exchange(new_waiters_, {}), std::move(applied));
 }

@@ -103,7 +103,8 @@ class RaftLoop {
     std::vector<Appended> appended;
     std::vector<std::vector<raft::Message>> applied;  // responses
     std::vector<PendingRead> reads;
-    std::vector<Executor::Task> calls;
+    std::vector<Executor::Task> calls;        // run first
+    std::vector<Executor::Task> after_apply;  // run when the core has learnt what was applied
   };
 
   RaftLoop(MemberId id, const MemberOptions& options, const Ports& ports, SharedState* state,
@@ -113,6 +114,9 @@ class RaftLoop {
   /// Puts something into the inbox; false once stopped.
   template <typename Put>
   bool Post(Put put);
+  void PostTurn() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void PostApplied(std::vector<raft::Message> responses);
+  void AskForApplied();
 
   // On the raft executor.
   void Turn();
@@ -144,6 +148,9 @@ class RaftLoop {
   Inbox inbox_ ABSL_GUARDED_BY(mutex_);
   bool turn_posted_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
+  /// Somebody waits for what the applier reports; else it lies in the inbox until the next turn, which spares
+  /// a wake-up for each batch.
+  bool applied_wanted_ ABSL_GUARDED_BY(mutex_) = true;
 
   // Owned by the raft executor.
   std::unique_ptr<raft::MemoryStorage> log_;
@@ -156,6 +163,7 @@ class RaftLoop {
   std::vector<Waiter> new_waiters_;    // not yet handed to the applier
   raft::HardState hard_state_;         // the newest that the core gave out
   bool hard_state_unwritten_ = false;  // it moved the commit index alone, and no write carried it yet
+  uint64_t unreported_bytes_ = 0;      // handed to the applier since it last reported
   bool ticking_ = false;
   Executor::TimerId tick_timer_ = 0;
 

@@ -40,6 +40,8 @@ class ReadRounds {
   void OnLeaderChange();
   void OnTick(MonotonicTime now);
   void FailAll(const absl::Status& status);
+  /// Reads wait for something to be applied.
+  bool waiting() const { return !unapplied_.empty(); }
 
  private:
   Metrics* const metrics_;
