@@ -19,6 +19,11 @@ if(KVORUM_SANITIZE)
   add_link_options(-fsanitize=${KVORUM_SANITIZE})
 endif()
 
+# The fuzzers see which lines an input reaches only in code that is instrumented for it.
+if(KVORUM_FUZZERS)
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
+
 find_program(KVORUM_LLD NAMES ld.lld ld.lld-14)
 if(KVORUM_LLD)
   add_link_options(-fuse-ld=lld)
