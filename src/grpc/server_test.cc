@@ -224,7 +224,7 @@ TEST(GrpcClient, SaysWhyItCannotConnect) {
   absl::Status status;
   absl::Notification done;
   ClientConnection::Connect(loop, "unix:/nowhere/at/all", [&](auto result) {
-    status = result.status();
+    status = Detach(result.status());
     done.Notify();
   });
   done.WaitForNotification();

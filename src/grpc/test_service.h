@@ -7,6 +7,7 @@
 #include "absl/synchronization/notification.h"
 #include "fmt/format.h"
 #include "grpc/client.h"
+#include "grpc/metadata.h"
 #include "grpc/server.h"
 #include "http/server.h"
 
@@ -22,6 +23,12 @@ void RunOn(http::Loop& loop, Action action) {
     done.Notify();
   });
   done.WaitForNotification();
+}
+
+/// A copy that shares nothing: the system's absl::Status counts its references where ThreadSanitizer does not
+/// see it.
+inline absl::Status Detach(const absl::Status& status) {
+  return MakeStatus(status.code(), std::string(Message(status)));
 }
 
 /// Methods of test.Echo: Say (unary) echoes, Fail (unary) fails, Drop (unary) answers nothing, Hold (unary)
@@ -147,7 +154,7 @@ class TestServer {
       connection->Unary(
           method, request,
           [&reply, done](const absl::Status& status, std::string_view response) {
-            reply.status = status;
+            reply.status = Detach(status);
             if (status.ok()) reply.messages.emplace_back(response);
             done->Notify();
           },
@@ -165,7 +172,7 @@ class TestServer {
       ClientConnection::StreamCallbacks callbacks;
       callbacks.on_message = [&](std::string_view message) { reply.messages.emplace_back(message); };
       callbacks.on_end = [&reply, done](const absl::Status& status) {
-        reply.status = status;
+        reply.status = Detach(status);
         done->Notify();
       };
       stream = connection->OpenStream(method, std::move(callbacks), metadata);

@@ -19,8 +19,14 @@ constexpr size_t kProduceBytes = 128 << 10;
 constexpr size_t kTurnBytes = 512 << 10;
 constexpr int kMaxVectors = 64;
 
+/// Input is fed in slices, and after this long the rest waits until others had their turn.
+constexpr size_t kSliceBytes = 4 << 10;
+constexpr auto kTurnTime = std::chrono::milliseconds(2);
+
 /// After a closing answer the input is read and dropped this long, lest a reset overtake the answer.
 constexpr auto kLinger = std::chrono::seconds(1);
+/// The last output of a session that is over has this long to leave.
+constexpr auto kLastOutputWait = std::chrono::seconds(5);
 
 }  // namespace
 
@@ -50,21 +56,40 @@ void Connection::Read() {
 }
 
 void Connection::OnRead(size_t size, bool broken) {
-  reading_ = false;
   if (closed_) return;
   Loop::Turn turn(loop_);
   if (broken || (size == 0 && (session_ == nullptr || write_closed_))) return Close();
   if (size == 0) {
+    reading_ = false;
     end_received_ = true;
     session_->ReceiveEnd();
     return WantFlush();
   }
-  if (!write_closed_) {
-    const MonotonicTime now = loop_.clock().Now();
-    Receive({buffer_.get(), size}, now);
-    if (session_ != nullptr) Arm(session_->Tick(now));
+  begin_ = 0;
+  end_ = size;
+  ReceiveBuffered();
+}
+
+void Connection::ReceiveBuffered() {
+  const MonotonicTime begun = loop_.clock().Now();
+  MonotonicTime now = begun;
+  while (begin_ < end_ && !write_closed_) {
+    const size_t n = std::min(end_ - begin_, kSliceBytes);
+    begin_ += n;
+    Receive({buffer_.get() + begin_ - n, n}, now);
+    if (begin_ == end_) break;
+    now = loop_.clock().Now();
+    if (now - begun < kTurnTime) continue;
+    boost::asio::post(loop_.context(), [self = shared_from_this()] {
+      if (self->closed_) return;
+      Loop::Turn turn(self->loop_);
+      self->ReceiveBuffered();
+    });
+    return;
   }
-  AdaptBuffer(size);
+  if (session_ != nullptr && !write_closed_) Arm(session_->Tick(now));
+  reading_ = false;
+  AdaptBuffer(end_);
   if (write_closed_ || session_ == nullptr || session_->WantsInput()) Read();
 }
 
@@ -174,6 +199,10 @@ void Connection::FinishFlush() {
     if (!reading_) Read();
     return;
   }
+  if (session_->Finished() && !linger_until_) {
+    linger_until_ = loop_.clock().Now() + kLastOutputWait;
+    Arm(linger_until_);
+  }
   if (!reading_ && !end_received_ && session_->WantsInput()) Read();
 }
 
@@ -230,7 +259,7 @@ void Connection::OnTimer() {
   timer_at_.reset();
   if (closed_) return;
   const MonotonicTime now = loop_.clock().Now();
-  if (write_closed_) {
+  if (linger_until_) {
     if (now >= *linger_until_) return Close();
     return Arm(linger_until_);
   }

@@ -44,6 +44,8 @@ class Connection final : public SessionHost,
 
  private:
   void Read();
+  /// Feeds what is in the buffer to the session, for a limited time; the rest has its turn after others.
+  void ReceiveBuffered();
   void Receive(std::string_view data, MonotonicTime now);
   /// Keeps what came first until it tells the protocol. False: not yet.
   bool Detect(std::string_view* data, MonotonicTime now);
@@ -66,9 +68,11 @@ class Connection final : public SessionHost,
 
   std::unique_ptr<char[]> buffer_;
   size_t buffer_size_;
+  size_t begin_ = 0;  // of what is in the buffer and not yet fed
+  size_t end_ = 0;
   int small_reads_ = 0;  // in a row
 
-  bool reading_ = false;
+  bool reading_ = false;  // or feeding what was read
   bool end_received_ = false;
   bool write_blocked_ = false;
   bool flush_wanted_ = false;  // OnTurnEnd or a posted Flush is to come
@@ -79,7 +83,7 @@ class Connection final : public SessionHost,
 
   Executor::TimerId timer_ = 0;
   std::optional<MonotonicTime> timer_at_;
-  std::optional<MonotonicTime> linger_until_;
+  std::optional<MonotonicTime> linger_until_;  // closed then, whatever the other side does
 };
 
 }  // namespace kvorum::http

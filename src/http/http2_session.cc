@@ -15,6 +15,8 @@ constexpr size_t kQueuedLimit = 16 << 20;
 constexpr size_t kParkedLimit = 1024;
 /// Open streams, whatever the option says: each costs about 2 KiB.
 constexpr size_t kStreamLimit = 65536;
+/// Bytes of headers that open streams hold.
+constexpr size_t kHeldHeadersLimit = 32 << 20;
 /// Frames of nghttp2's own (acknowledgements, window updates, resets) that may wait to be sent.
 constexpr size_t kOutboundItemLimit = 100'000;
 constexpr int kMaxPingStrikes = 2;
@@ -264,6 +266,7 @@ void Http2Session::Forget(Http2Stream* stream) {
   if (stream->next_ != nullptr) stream->next_->previous_ = stream->previous_;
   if (streams_ == stream) streams_ = stream->next_;
   --stream_count_;
+  held_header_bytes_ -= stream->header_bytes_;
 }
 
 // What comes in one piece of input after Terminate is ignored.
@@ -273,7 +276,7 @@ int Http2Session::OnBeginHeaders(const nghttp2_frame& frame) {
   if (header_stream_ == 0) header_since_ = now_;
   header_stream_ = frame.hd.stream_id;
   if (frame.headers.cat != NGHTTP2_HCAT_REQUEST) return 0;
-  if (stream_count_ >= kStreamLimit) {
+  if (stream_count_ >= kStreamLimit || held_header_bytes_ >= kHeldHeadersLimit) {
     nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, frame.hd.stream_id, NGHTTP2_REFUSED_STREAM);
     return 0;
   }
@@ -287,7 +290,9 @@ int Http2Session::OnHeader(const nghttp2_frame& frame, std::string_view name, st
   if (terminating_ || frame.hd.type != NGHTTP2_HEADERS) return 0;
   Http2Stream* stream = Find(frame.hd.stream_id);
   if (stream == nullptr) return 0;
-  stream->header_bytes_ += name.size() + value.size() + 32;  // as RFC 9113 §6.5.2 counts
+  const size_t bytes = name.size() + value.size() + 32;  // as RFC 9113 §6.5.2 counts
+  stream->header_bytes_ += bytes;
+  held_header_bytes_ += bytes;
   if (stream->header_bytes_ > options_.max_header_bytes) {
     stream->head_too_large_ = true;
     if (stream->header_bytes_ > 4 * options_.max_header_bytes) {

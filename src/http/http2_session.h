@@ -64,6 +64,7 @@ class Http2Session final : public Session {
   Http2Stream* last_found_ = nullptr;
   size_t queued_bytes_ = 0;  // of all streams' queues
   size_t kept_bytes_ = 0;    // what sinks keep of requests
+  size_t held_header_bytes_ = 0;
   size_t output_limit_ = 0;  // of the Produce that runs
   bool output_full_ = false;
   std::vector<Http2Stream*> parked_;

@@ -30,8 +30,8 @@ struct ServerOptions {
   std::chrono::nanoseconds keepalive_min_time = std::chrono::seconds(5);
   std::chrono::nanoseconds keepalive_interval = std::chrono::hours(2);
   std::chrono::nanoseconds keepalive_timeout = std::chrono::seconds(20);
-  bool reuse_port = false;
-  bool reuse_address = false;
+  bool reuse_port = false;     ///< SO_REUSEPORT
+  bool reuse_address = false;  ///< changes nothing: SO_REUSEADDR is always set, as Go's listeners do
 };
 
 /// Where to listen: "http://127.0.0.1:2379", "unix://path". The scheme https is refused until TLS is there.
