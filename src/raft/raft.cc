@@ -48,7 +48,10 @@ Raft::Raft(const Config& config)
            config.async_storage_writes ? RaftLog::ApplyUnstable::kNo : RaftLog::ApplyUnstable::kYes) {
   const absl::StatusOr<Storage::InitialState> initial = config.storage->GetInitialState();
   KVORUM_CHECK(initial.ok(), "the storage's initial state: {}", initial.status().ToString());
-  RestoreMembershipFrom(initial->conf_state);
+  absl::StatusOr<Membership> membership = RestoreMembership(initial->conf_state, log_.LastIndex(), window_);
+  KVORUM_CHECK(membership.ok(), "unable to restore config {}: {}", ToString(initial->conf_state),
+               membership.status().ToString());
+  SwitchTo(*std::move(membership));
   if (const HardState& state = initial->hard_state; !state.empty()) {
     KVORUM_CHECK(log_.committed() <= state.commit && state.commit <= log_.LastIndex(),
                  "{:x} state.commit {} is out of range [{}, {}]", id_, state.commit, log_.committed(),

@@ -153,7 +153,6 @@ class Raft {
 
   // raft_membership.cc
   ConfState SwitchTo(Membership membership);
-  void RestoreMembershipFrom(const ConfState& conf_state);
   void MaybeLeaveJoint();
 
   Logger& logger() const { return *logger_; }

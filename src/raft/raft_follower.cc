@@ -201,8 +201,15 @@ bool Raft::Restore(Snapshot snapshot) {
     log_.CommitTo(at.index);
     return false;
   }
+  absl::StatusOr<Membership> membership = RestoreMembership(conf_state, at.index, window_);
+  if (!membership.ok()) {
+    KVORUM_LOG(logger(), kWarn,
+               fmt::format("{:x} refused snapshot [index: {}, term: {}]: {}", id_, at.index, at.term,
+                           std::string(membership.status().message())));
+    return false;
+  }
   log_.Restore(std::move(snapshot));
-  RestoreMembershipFrom(conf_state);
+  SwitchTo(*std::move(membership));
   log_line("restored");
   return true;
 }

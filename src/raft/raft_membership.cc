@@ -21,13 +21,6 @@ ConfState Raft::ApplyConfChange(const ConfChangeV2& change) {
   return SwitchTo(*std::move(next));
 }
 
-void Raft::RestoreMembershipFrom(const ConfState& conf_state) {
-  absl::StatusOr<Membership> membership = RestoreMembership(conf_state, log_.LastIndex(), window_);
-  KVORUM_CHECK(membership.ok(), "unable to restore config {}: {}", ToString(conf_state),
-               membership.status().ToString());
-  SwitchTo(*std::move(membership));
-}
-
 ConfState Raft::SwitchTo(Membership membership) {
   membership_ = std::move(membership);
   KVORUM_LOG(logger(), kInfo,

@@ -43,8 +43,18 @@ bool IsResponse(MessageType type) {
   }
 }
 
+/// An answer of the storage; nothing else comes from there.
 bool IsFromStorage(const Message& message) {
-  return message.from == kAppendThread || message.from == kApplyThread;
+  return (message.from == kAppendThread || message.from == kApplyThread) && IsResponse(message.type);
+}
+
+/// Every entry stands where the message's index and its place say.
+bool IsContiguous(const Message& message) {
+  Index expected = message.index;
+  for (const Entry& entry : message.entries) {
+    if (entry.index != ++expected) return false;
+  }
+  return expected >= message.index;
 }
 
 }  // namespace
@@ -132,6 +142,9 @@ absl::Status RawNode::Step(Message message) {
   if (IsResponse(message.type) && !IsFromStorage(message) &&
       !raft_->membership().progress.contains(message.from)) {
     return MakeError(Error::kStepPeerNotFound);
+  }
+  if (message.type == MessageType::kApp && !IsContiguous(message)) {
+    return absl::InvalidArgumentError("raft: MsgApp with entries out of place");
   }
   return raft_->Step(std::move(message));
 }

@@ -83,7 +83,8 @@ class RawNode {
   ConfState ApplyConfChange(const ConfChangeV2& change);
 
   /// A message from another member, or the response of the local storage. Errors: kStepLocalMessage,
-  /// kStepPeerNotFound, kProposalDropped.
+  /// kStepPeerNotFound, kProposalDropped; InvalidArgument for what no member sends.
+  /// REQUIRES: what comes from the network does not have kAppendThread or kApplyThread as its sender
   absl::Status Step(Message message);
 
   bool HasReady() const;

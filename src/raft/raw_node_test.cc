@@ -85,6 +85,20 @@ TEST(RawNodeTest, RefusesRequestsThatNoMemberSends) {
             absl::StatusCode::kInvalidArgument);
 }
 
+TEST(RawNodeTest, RefusesEntriesOutOfPlaceAndSnapshotsOfNoGroup) {
+  TestMember member(1, TestMember::Voters(2));
+  Message append{
+      .type = MessageType::kApp, .from = NodeId(2), .term = Term(2), .log_term = Term(1), .index = Index(1)};
+  append.entries.push_back({.term = Term(2), .index = Index(3)});
+  EXPECT_EQ(member.node().Step(append).code(), absl::StatusCode::kInvalidArgument);
+  const Snapshot of_nobody{
+      .metadata = {.conf_state = {.learners = {NodeId(1)}}, .index = Index(9), .term = Term(2)}};
+  const auto sent =
+      member.Receive({.type = MessageType::kSnap, .from = NodeId(2), .term = Term(2), .snapshot = of_nobody});
+  ASSERT_THAT(sent, SizeIs(1));
+  EXPECT_EQ(sent[0].index, Index(1)) << "what it had before";
+}
+
 TEST(RawNodeTest, LimitsUncommittedPayloadButTakesOneProposalOfAnySize) {
   Config config;
   config.max_uncommitted_entries_size = 10;
