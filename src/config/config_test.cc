@@ -137,6 +137,9 @@ TEST_F(ConfigLoad, ChecksInEtcdsWords) {
   EXPECT_EQ(ErrorOf({"--log-outputs=default,a.log"}), "multi logoutput for \"default\" is not supported yet");
   EXPECT_EQ(ErrorOf({"--enable-log-rotation"}),
             "--log-outputs requires a single file path when --log-rotate-config-json is defined");
+  EXPECT_EQ(ErrorOf({"--io-threads=1025"}), "--io-threads must be at most 1024 (set to 1025)");
+  EXPECT_EQ(ErrorOf({"--max-request-bytes=1073741825"}),
+            "--max-request-bytes must be at most 1073741824 (set to 1073741825)");
   EXPECT_EQ(ErrorOf({"--auto-compaction-mode=x"}), "unknown auto-compaction-mode \"x\"");
   EXPECT_EQ(ErrorOf({"--auto-compaction-mode="}), "undefined auto-compaction-mode");
   EXPECT_EQ(ErrorOf({"--compact-hash-check-time=0"}), "--compact-hash-check-time must be >0 (set to 0s)");

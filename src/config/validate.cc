@@ -7,6 +7,10 @@
 namespace kvorum::config {
 namespace {
 
+constexpr uint64_t kMaxIoThreads = 1024;
+/// What one entry of the log may hold is far below the 4 GiB that a byte string can.
+constexpr uint64_t kMaxRequestBytes = 1 << 30;
+
 absl::Status Invalid(std::string text) { return absl::InvalidArgumentError(text); }
 
 bool IsStream(std::string_view output) {
@@ -136,6 +140,14 @@ absl::Status CheckTls(const Config& config) {
 }
 
 absl::Status CheckFeatures(const Config& config) {
+  if (config.io_threads > kMaxIoThreads) {
+    return Invalid(
+        fmt::format("--io-threads must be at most {} (set to {})", kMaxIoThreads, config.io_threads));
+  }
+  if (config.max_request_bytes > kMaxRequestBytes) {
+    return Invalid(fmt::format("--max-request-bytes must be at most {} (set to {})", kMaxRequestBytes,
+                               config.max_request_bytes));
+  }
   KVORUM_RETURN_IF_ERROR(AutoCompaction(config).status());
   if (config.Gate("LeaseCheckpointPersist") && !config.Gate("LeaseCheckpoint")) {
     return Invalid(

@@ -48,9 +48,10 @@ Listeners::Group Listeners::MakeGroup(const std::vector<config::Url>& urls, std:
   options.reuse_port = config_.socket_reuse_port;
   options.reuse_address = config_.socket_reuse_address;
   options.max_concurrent_streams = static_cast<uint32_t>(config_.max_concurrent_streams);
-  options.keepalive_min_time = config_.grpc_keepalive_min_time;
-  options.keepalive_interval = config_.grpc_keepalive_interval;
-  options.keepalive_timeout = config_.grpc_keepalive_timeout;
+  constexpr std::chrono::nanoseconds kOff(0);
+  options.keepalive_min_time = std::max(config_.grpc_keepalive_min_time, kOff);
+  options.keepalive_interval = std::max(config_.grpc_keepalive_interval, kOff);
+  options.keepalive_timeout = std::max(config_.grpc_keepalive_timeout, kOff);
   if (grpc) options.grpc_handler = grpc_.get();
   if (traffic == "peer") {
     options.handler = peer_.get();

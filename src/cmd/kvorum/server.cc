@@ -29,6 +29,9 @@ namespace {
 constexpr std::chrono::seconds kShutdownGrace(1);
 
 constexpr int64_t kDefaultQuotaBytes = int64_t{2} << 30;
+/// What the database may grow to where no quota holds it.
+constexpr uint64_t kUnlimitedMapBytes = uint64_t{1} << 42;
+constexpr uint64_t kMaxMegabytes = uint64_t{1} << 40;
 
 /// Nothing that was not acknowledged may be from now on: ends the process at once.
 [[noreturn]] void DieOf(const absl::Status& failure, Logger& logger) {
@@ -39,6 +42,14 @@ constexpr int64_t kDefaultQuotaBytes = int64_t{2} << 30;
 template <typename T>
 T OrDefault(T value, T fallback) {
   return value == T{} ? fallback : value;
+}
+
+/// Address space for the database file: twice the quota, so that a full one can still be compacted and
+/// defragmented.
+uint64_t MapSize(const config::Config& config) {
+  const int64_t quota = OrDefault(config.quota_backend_bytes, kDefaultQuotaBytes);
+  if (quota < 0) return kUnlimitedMapBytes;
+  return std::min(2 * static_cast<uint64_t>(quota), kUnlimitedMapBytes);
 }
 
 size_t IoThreads(const config::Config& config) {
@@ -154,9 +165,7 @@ absl::Status ServerImpl::OpenBackend() {
   if (config_.backend_batch_limit > 0) {
     options.batch_limit_writes = static_cast<uint64_t>(config_.backend_batch_limit);
   }
-  // Twice the quota: a full database can still be compacted and defragmented.
-  const int64_t quota = OrDefault(config_.quota_backend_bytes, kDefaultQuotaBytes);
-  if (quota > 0) options.map_size_bytes = std::max(options.map_size_bytes, 2 * static_cast<uint64_t>(quota));
+  options.map_size_bytes = std::max(options.map_size_bytes, MapSize(config_));
   options.logger = &logger_;
   options.metrics = &metrics_;
   options.on_failure = [this](const absl::Status& failure) { DieOf(failure, logger_); };
@@ -170,8 +179,8 @@ absl::Status ServerImpl::DefragmentAtStart() {
   if (config_.bootstrap_defrag_threshold_megabytes == 0) return absl::OkStatus();
   const backend::Sizes sizes = backend_->sizes();
   const int64_t freeable = sizes.total_bytes - sizes.in_use_bytes;
-  const auto threshold = static_cast<int64_t>(config_.bootstrap_defrag_threshold_megabytes << 20);
-  if (freeable < threshold) {
+  const uint64_t threshold = std::min(config_.bootstrap_defrag_threshold_megabytes, kMaxMegabytes) << 20;
+  if (freeable < static_cast<int64_t>(threshold)) {
     KVORUM_LOG(logger_, kInfo, "Skipping defragmentation", {"current-db-size-bytes", sizes.total_bytes},
                {"current-db-size-in-use-bytes", sizes.in_use_bytes}, {"freeable-bytes", freeable},
                {"bootstrap-defrag-threshold-bytes", threshold});
