@@ -6,7 +6,6 @@
 #include <functional>
 #include <string_view>
 
-
 namespace kvorum::bench {
 namespace {
 
