@@ -180,6 +180,24 @@ const IndexedKey* KeyIndex::RestoreTombstone(std::string_view key, Revision revi
   return place.leaf->keys[place.position];
 }
 
+void KeyIndex::Prefetch(absl::Span<const std::string_view> keys) const {
+  constexpr size_t kAtOnce = 32;
+  for (; !keys.empty(); keys.remove_prefix(std::min(kAtOnce, keys.size()))) {
+    const Node* nodes[kAtOnce];
+    const size_t count = std::min(kAtOnce, keys.size());
+    std::fill_n(nodes, count, root_);
+    // One level for all keys, then the next: while one waits, the others ask.
+    for (const Node* level = root_; !level->leaf; level = static_cast<const Inner*>(level)->children[0]) {
+      for (size_t i = 0; i < count; ++i) {
+        const auto* inner = static_cast<const Inner*>(nodes[i]);
+        nodes[i] = inner->children[inner->ChildOf(keys[i])];
+        nodes[i]->PrefetchHeads();
+      }
+    }
+    for (size_t i = 0; i < count; ++i) nodes[i]->PrefetchKey(keys[i]);
+  }
+}
+
 std::optional<Revision> KeyIndex::Find(std::string_view key, int64_t at) const {
   const Slot* slot = FindSlot(key);
   return slot == nullptr ? std::nullopt : slot->Find(at);

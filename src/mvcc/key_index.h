@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/functional/function_ref.h"
+#include "absl/types/span.h"
 #include "mvcc/key_history.h"
 #include "mvcc/types.h"
 
@@ -50,6 +51,10 @@ class KeyIndex {
   const IndexedKey* RestorePut(std::string_view key, Revision revision, KeyHistory::Life life);
   /// As Tombstone; a key not known yet is remembered as deleted. Null where it was deleted already.
   const IndexedKey* RestoreTombstone(std::string_view key, Revision revision);
+
+  /// Brings the ways to these keys into the processor's caches, all at once: for restoring many of them,
+  /// whose cost is waiting for memory.
+  void Prefetch(absl::Span<const std::string_view> keys) const;
 
   /// What a reader at `at` sees of the key.
   std::optional<Revision> Find(std::string_view key, int64_t at) const;

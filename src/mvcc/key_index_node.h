@@ -1,7 +1,7 @@
 #pragma once
 
 #include <algorithm>
-#include <cstdlib>
+#include <cstddef>
 #include <cstring>
 #include <new>
 #include <string_view>
@@ -18,6 +18,7 @@ inline constexpr int kNodeCapacity = 64;
 inline constexpr int kNodeSparse = 16;
 inline constexpr int kNodeJoinLimit = 48;
 inline constexpr int kMaxHeight = 16;
+inline constexpr size_t kPrefixBytes = 32;
 
 inline IndexedKey* NewIndexedKey(std::string_view key) {
   auto* made = new (::operator new(sizeof(IndexedKey) + key.size()))
@@ -88,6 +89,7 @@ struct KeyIndex::Node {
   uint16_t count = 0;
   uint16_t histories = 0;  ///< of a leaf: slots with a history
   uint32_t prefix = 0;
+  char prefix_bytes[kPrefixBytes];  ///< the first of them, to spare a look at a key
   uint64_t heads[kNodeCapacity];
   IndexedKey* keys[kNodeCapacity];
 
@@ -101,7 +103,10 @@ struct KeyIndex::Node {
     const int first = first_key();
     if (first >= count) return count;
     if (prefix > 0) {
-      const int order = std::memcmp(key.data(), keys[first]->data(), std::min<size_t>(prefix, key.size()));
+      const size_t compared = std::min<size_t>(prefix, key.size());
+      int order = std::memcmp(key.data(), prefix_bytes, std::min(compared, kPrefixBytes));
+      if (order == 0 && compared > kPrefixBytes)
+        order = std::memcmp(key.data(), keys[first]->data(), compared);
       if (order > 0) return count;
       if (order < 0 || key.size() < prefix) return first;
     }
@@ -145,6 +150,16 @@ struct KeyIndex::Node {
     return -1;
   }
 
+  void PrefetchHeads() const {
+    const auto* bytes = reinterpret_cast<const char*>(this);
+    for (size_t line = 0; line < offsetof(Node, keys); line += 64) __builtin_prefetch(bytes + line);
+  }
+  void PrefetchKey(std::string_view key) const {
+    const uint64_t head = KeyHead(key, prefix);
+    const auto position = std::lower_bound(heads, heads + count, head) - heads;
+    __builtin_prefetch(&keys[position]);
+  }
+
   /// Computes prefix and heads again.
   void Rehead() {
     const int first = first_key();
@@ -153,6 +168,7 @@ struct KeyIndex::Node {
       return;
     }
     prefix = static_cast<uint32_t>(CommonPrefix(keys[first]->view(), keys[count - 1]->view()));
+    std::memcpy(prefix_bytes, keys[first]->data(), std::min<size_t>(prefix, kPrefixBytes));
     for (int i = first; i < count; ++i) heads[i] = KeyHead(keys[i]->view(), prefix);
   }
 

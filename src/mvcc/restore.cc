@@ -45,43 +45,67 @@ absl::Status StoreImpl::Restore() {
   return absl::OkStatus();
 }
 
+struct StoreImpl::RestoredRecord {
+  ParsedRevision at;
+  Record record;
+};
+
 absl::Status StoreImpl::RestoreRecords() {
+  constexpr size_t kBatch = 256;
   absl::Status status;
+  std::vector<RestoredRecord> batch;
   const std::unique_ptr<backend::ReadView> view = backend_->NewReadView();
-  KVORUM_RETURN_IF_ERROR(view->Scan(Bucket::kKey, RevisionKey({1, 0}).view(), "",
-                                    [&](std::string_view key, std::string_view value) {
-                                      status = RestoreRecord(key, value);
-                                      return status.ok();
-                                    }));
-  return status;
+  const auto visit = [&](std::string_view key, std::string_view value) {
+    absl::StatusOr<RestoredRecord> parsed = ParseRestored(key, value);
+    if (!parsed.ok()) {
+      status = parsed.status();
+      return false;
+    }
+    batch.push_back(*std::move(parsed));
+    if (batch.size() == kBatch) {
+      RestoreBatch(batch);
+      batch.clear();
+    }
+    return true;
+  };
+  KVORUM_RETURN_IF_ERROR(view->Scan(Bucket::kKey, RevisionKey({1, 0}).view(), "", visit));
+  KVORUM_RETURN_IF_ERROR(status);
+  RestoreBatch(batch);
+  return absl::OkStatus();
 }
 
-absl::Status StoreImpl::RestoreRecord(std::string_view key, std::string_view value) {
-  const std::optional<ParsedRevision> parsed = ParseRevisionKey(key);
-  if (!parsed.has_value()) {
+absl::StatusOr<StoreImpl::RestoredRecord> StoreImpl::ParseRestored(std::string_view key,
+                                                                   std::string_view value) {
+  const std::optional<ParsedRevision> at = ParseRevisionKey(key);
+  if (!at.has_value()) {
     return absl::DataLossError(fmt::format("a key of {} bytes in the key bucket is no revision", key.size()));
   }
-  const Revision revision = parsed->revision;
-  const bool tombstone = parsed->tombstone;
   const std::optional<Record> record = ParseRecord(value);
-  if (!record.has_value() || revision.sub > INT32_MAX) {
-    return absl::DataLossError(fmt::format("the record of revision {} is malformed", revision.main));
+  if (!record.has_value() || at->revision.sub > INT32_MAX) {
+    return absl::DataLossError(fmt::format("the record of revision {} is malformed", at->revision.main));
   }
-  current_.store(revision.main, std::memory_order_relaxed);
-  const IndexedKey* indexed = nullptr;
-  {
-    absl::MutexLock lock(&mutex_);
-    indexed = tombstone
-                  ? index_.RestoreTombstone(record->key, revision)
-                  : index_.RestorePut(record->key, revision, {record->create_revision, record->version});
+  return RestoredRecord{*at, *record};
+}
+
+void StoreImpl::RestoreBatch(const std::vector<RestoredRecord>& batch) {
+  if (batch.empty()) return;
+  current_.store(batch.back().at.revision.main, std::memory_order_relaxed);
+  std::vector<std::string_view> keys;
+  keys.reserve(batch.size());
+  for (const RestoredRecord& restored : batch) keys.push_back(restored.record.key);
+  absl::MutexLock lock(&mutex_);
+  index_.Prefetch(keys);
+  for (const auto& [at, record] : batch) {
+    const IndexedKey* key =
+        at.tombstone ? index_.RestoreTombstone(record.key, at.revision)
+                     : index_.RestorePut(record.key, at.revision, {record.create_revision, record.version});
+    if (lease_binder_ == nullptr || key == nullptr) continue;
+    if (!at.tombstone && record.lease != LeaseId(0)) {
+      leases_[key] = record.lease;
+    } else if (!leases_.empty()) {
+      leases_.erase(key);
+    }
   }
-  if (lease_binder_ == nullptr || indexed == nullptr) return absl::OkStatus();
-  if (!tombstone && record->lease != LeaseId(0)) {
-    leases_[indexed] = record->lease;
-  } else if (!leases_.empty()) {
-    leases_.erase(indexed);
-  }
-  return absl::OkStatus();
 }
 
 void StoreImpl::AttachLeases() {

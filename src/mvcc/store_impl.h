@@ -65,7 +65,9 @@ class StoreImpl final : public Store, public WatchHistory {
   static absl::StatusOr<bool> Fetch(const std::vector<Revision>& revisions, RangeResult* result);
 
   absl::Status RestoreRecords();
-  absl::Status RestoreRecord(std::string_view key, std::string_view value);
+  struct RestoredRecord;
+  static absl::StatusOr<RestoredRecord> ParseRestored(std::string_view key, std::string_view value);
+  void RestoreBatch(const std::vector<RestoredRecord>& batch);
   void AttachLeases();
   absl::StatusOr<int64_t> ReadCompactKey(std::string_view name, int64_t missing);
 
