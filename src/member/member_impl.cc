@@ -58,7 +58,7 @@ MemberImpl::MemberImpl(MemberOptions options, const Ports& ports, MemberId id, C
     : options_(std::move(options)),
       ports_(ports),
       state_(std::make_shared<SharedState>()),
-      metrics_(ports.metrics, id, state_, options_),
+      metrics_(ports.metrics, id, state_, Quota::Effective(options_.quota_bytes)),
       cluster_(id, cluster_id, ports.backend),
       alarms_(ports.backend),
       proposer_(id, options_, ports_, state_.get(), &metrics_),

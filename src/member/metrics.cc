@@ -57,7 +57,7 @@ std::string_view KindName(uint32_t kind) {
 }
 
 Metrics::Metrics(metrics::Registry* registry, MemberId id, std::shared_ptr<const SharedState> state,
-                 const MemberOptions& options)
+                 int64_t quota_bytes)
     : own_(registry == nullptr ? std::make_unique<metrics::Registry>() : nullptr),
       registry_(registry == nullptr ? *own_ : *registry),
       leader_changes(registry_.NewCounter("etcd_server_leader_changes_seen_total",
@@ -78,6 +78,10 @@ Metrics::Metrics(metrics::Registry* registry, MemberId id, std::shared_ptr<const
                                              "leader's or timed out read index requests.")),
       leases_expired(registry_.NewCounter("etcd_debugging_server_lease_expired_total",
                                           "The total number of expired leases.")),
+      heartbeat_send_failures(
+          registry_.NewCounter("etcd_server_heartbeat_send_failures_total",
+                               "The total number of leader heartbeat send failures (likely overloaded from "
+                               "slow disk).")),
       apply_duration_(registry_.NewHistogramFamily("etcd_server_apply_duration_seconds",
                                                    "The latency distributions of v2 apply called by backend.",
                                                    {"version", "op", "success"}, 0.0001, 2, 20)),
@@ -103,7 +107,7 @@ Metrics::Metrics(metrics::Registry* registry, MemberId id, std::shared_ptr<const
                              "The total number of consensus proposals applied.",
                              [state] { return AsDouble(state->applied); });
   registry_.NewGauge("etcd_server_quota_backend_bytes", "Current backend storage quota size in bytes.")
-      .Set(options.quota_bytes);
+      .Set(quota_bytes);
   registry_
       .NewGaugeFamily("etcd_server_id",
                       "Server or member ID in hexadecimal format. 1 for 'server_id' "

@@ -18,7 +18,7 @@ namespace kvorum::member {
 class Metrics {
  public:
   Metrics(metrics::Registry* registry, MemberId id, std::shared_ptr<const SharedState> state,
-          const MemberOptions& options);
+          int64_t quota_bytes);
 
   void SetClusterVersion(const std::string& version);
   void SetAlarm(const Alarm& alarm, bool active);
@@ -38,6 +38,7 @@ class Metrics {
   metrics::Counter& read_indexes_failed;
   metrics::Counter& slow_read_indexes;
   metrics::Counter& leases_expired;
+  metrics::Counter& heartbeat_send_failures;
 
  private:
   metrics::Family<metrics::Histogram>& apply_duration_;

@@ -7,7 +7,7 @@ namespace kvorum::member {
 
 Quota::Quota(int64_t limit_bytes, MemberId local, backend::Backend* backend, const AlarmStore* alarms,
              std::function<void()> raise)
-    : limit_bytes_(limit_bytes == 0 ? int64_t{2} << 30 : limit_bytes),
+    : limit_bytes_(Effective(limit_bytes)),
       local_(local),
       backend_(backend),
       alarms_(alarms),

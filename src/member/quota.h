@@ -24,6 +24,8 @@ class Quota {
   void RaiseEnded() { raising_.store(false, std::memory_order_release); }
 
   int64_t limit_bytes() const { return limit_bytes_; }
+  /// What a configured limit means.
+  static int64_t Effective(int64_t limit_bytes) { return limit_bytes == 0 ? int64_t{2} << 30 : limit_bytes; }
 
  private:
   const int64_t limit_bytes_;

@@ -139,6 +139,7 @@ void RaftLoop::Start() {
   Post([this](Inbox& inbox) {
     inbox.calls.push_back([this] {
       ticking_ = true;
+      last_tick_ = ports_.clock->Now();
       // A restart in a cluster need not wait a whole election timeout for a leader that is there no more.
       if (options_.initial_election_tick_advance && !conf_state_.voters.empty()) {
         const auto ticks = options_.election_timeout / options_.heartbeat_interval;
@@ -306,6 +307,8 @@ bool RaftLoop::AloneInCharge() const {
          conf_state_.voters_outgoing.empty();
 }
 
+bool RaftLoop::HasFollowers() const { return conf_state_.voters.size() + conf_state_.learners.size() > 1; }
+
 void RaftLoop::CampaignIfAlone() {
   // The only voter need not wait for anybody. While conf changes are unapplied the core refuses, and the turn
   // that brings them asks again.
@@ -386,13 +389,28 @@ void RaftLoop::OnSoftState(const raft::SoftState& now) {
   const raft::SoftState before = std::exchange(soft_state_, now);
   const bool leads = now.role == raft::Role::kLeader;
   if (before.role == raft::Role::kLeader && !leads) applier_->OnLeadershipLost();
-  const bool changed = now.lead != raft::kNoNode && now.lead != raft::NodeId(state_->leader.load());
-  if (!changed) return;
+  LogLeader(before.lead, now.lead);
+  if (now.lead == raft::kNoNode || now.lead == before.lead) return;
   metrics_->leader_changes.Add();
   if (leads) {
     state_->elected_at.store(ports_.clock->Now().time_since_epoch().count(), std::memory_order_release);
   }
   reads_.OnLeaderChange();
+}
+
+void RaftLoop::LogLeader(raft::NodeId before, raft::NodeId now) const {
+  if (before == now) return;
+  const raft::Term term = node_->term();
+  std::string line;
+  if (now == raft::kNoNode) {
+    line = fmt::format("raft.node: {:x} lost leader {:x} at term {}", id_.value(), before.value(), term);
+  } else if (before == raft::kNoNode) {
+    line = fmt::format("raft.node: {:x} elected leader {:x} at term {}", id_.value(), now.value(), term);
+  } else {
+    line = fmt::format("raft.node: {:x} changed leader from {:x} to {:x} at term {}", id_.value(),
+                       before.value(), now.value(), term);
+  }
+  KVORUM_LOG(*ports_.logger, kInfo, line);
 }
 
 void RaftLoop::ShowState() {
@@ -410,6 +428,13 @@ void RaftLoop::ShowState() {
 void RaftLoop::OnTick() {
   if (!ticking_) return;
   const MonotonicTime now = ports_.clock->Now();
+  const auto late = now - std::exchange(last_tick_, now) - options_.heartbeat_interval;
+  if (late > options_.heartbeat_interval && HasFollowers() && soft_state_.role == raft::Role::kLeader) {
+    metrics_->heartbeat_send_failures.Add();
+    KVORUM_LOG(*ports_.logger, kWarn,
+               "leader failed to send out heartbeat on time; took too long, leader is overloaded",
+               {"heartbeat-interval", options_.heartbeat_interval}, {"exceeded-duration", late});
+  }
   tick_timer_ = ports_.raft_executor->PostAt(now + options_.heartbeat_interval, [this] { OnTick(); });
   if (state_->failed.load(std::memory_order_relaxed)) return;
   node_->Tick();
@@ -434,7 +459,7 @@ void RaftLoop::CutMemoryNow(const SnapshotPoint& point) {
 void RaftLoop::CompactLog(raft::Index applied) {
   const uint64_t keep = options_.snapshot_catchup_entries;
   uint64_t cut = applied.value() > keep ? applied.value() - keep : 0;
-  const bool has_followers = conf_state_.voters.size() + conf_state_.learners.size() > 1;
+  const bool has_followers = HasFollowers();
   while (!marks_.empty() && (marks_.front().index.value() <= cut ||
                              (!has_followers && appended_bytes_ - marks_.front().bytes > kLoneLogBytes))) {
     cut = std::max(cut, marks_.front().index.value());

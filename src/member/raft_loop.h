@@ -132,6 +132,8 @@ class RaftLoop {
   void FlushHardState();
   void Step(raft::Message message);
   bool AloneInCharge() const;
+  bool HasFollowers() const;
+  void LogLeader(raft::NodeId before, raft::NodeId now) const;
   void CutMemoryNow(const SnapshotPoint& point);
   void CompactLog(raft::Index applied);
   void WriteSnapshotRecord(raft::SnapshotMetadata metadata, absl::AnyInvocable<void()> done);
@@ -166,6 +168,7 @@ class RaftLoop {
   uint64_t unreported_bytes_ = 0;      // handed to the applier since it last reported
   bool ticking_ = false;
   Executor::TimerId tick_timer_ = 0;
+  MonotonicTime last_tick_;
 
   /// How many payload bytes the log had got by an index, at each cut of it.
   struct Mark {

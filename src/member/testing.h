@@ -152,6 +152,42 @@ class FakeDisk final : public wal::LogStorage, public SnapshotStorage {
   raft::Index released_;
 };
 
+/// Several members' messages in one thread: delivered in order, unless a member is cut off.
+class FakeNetwork {
+ public:
+  class Port final : public PeerTransport {
+   public:
+    explicit Port(FakeNetwork* network) : network_(network) {}
+    void Send(std::vector<raft::Message> messages) override {
+      for (raft::Message& message : messages) network_->messages_.push_back(std::move(message));
+    }
+    void AddPeer(raft::NodeId, const std::vector<std::string>&) override {}
+    void RemovePeer(raft::NodeId) override {}
+    void UpdatePeer(raft::NodeId, const std::vector<std::string>&) override {}
+    std::optional<MonotonicTime> ActiveSince(raft::NodeId id) const override {
+      if (network_->cut_off_ == id) return std::nullopt;
+      return MonotonicTime();
+    }
+
+   private:
+    FakeNetwork* const network_;
+  };
+
+  void CutOff(raft::NodeId id) { cut_off_ = id; }
+  std::optional<raft::Message> Next() {
+    while (!messages_.empty()) {
+      raft::Message message = std::move(messages_.front());
+      messages_.pop_front();
+      if (message.to != cut_off_ && message.from != cut_off_) return message;
+    }
+    return std::nullopt;
+  }
+
+ private:
+  std::deque<raft::Message> messages_;
+  raft::NodeId cut_off_;
+};
+
 /// A member with its surroundings. `seed` 0: everything runs in a fixed order; else in a random one.
 class World {
  public:
@@ -173,6 +209,12 @@ class World {
   const absl::Status& fatal() const { return fatal_; }
   bool ready() const { return ready_; }
   metrics::Registry& registry() { return registry_; }
+  /// Before Start: which member of which cluster.
+  void Join(MemberId id, std::vector<cluster::Member> members, PeerTransport* transport) {
+    id_ = id;
+    members_ = std::move(members);
+    transport_ = transport;
+  }
   void set_entries_before_start(std::vector<raft::Entry> entries) { extra_ = std::move(entries); }
 
   /// Brings the member up from what the disk has, and waits until it is ready.
@@ -186,7 +228,7 @@ class World {
   /// The same without waiting.
   absl::Status Begin() {
     for (auto& executor : executors_) executor = std::make_unique<ManualExecutor>(&clock_);
-    random_ = std::make_unique<Random>(++starts_);
+    random_ = std::make_unique<Random>(++starts_ + id_.value() * 100);
     ports_ = {.clock = &clock_,
               .raft_executor = executors_[0].get(),
               .apply_executor = executors_[1].get(),
@@ -194,14 +236,15 @@ class World {
               .log = &disk_,
               .snapshots = &disk_,
               .backend = backend_.get(),
+              .transport = transport_,
               .random = random_.get(),
               .logger = &NullLogger(),
               .metrics = &registry_,
               .on_fatal = [this](absl::Status status) { fatal_ = std::move(status); }};
     ready_ = false;
-    StartState start{.id = kId, .cluster_id = kClusterId, .log = disk_.Recover()};
+    StartState start{.id = id_, .cluster_id = kClusterId, .log = disk_.Recover()};
     if (disk_.empty()) {
-      start.bootstrap_members = {{.id = kId, .peer_urls = {"http://127.0.0.1:2380"}, .name = "m1"}};
+      start.bootstrap_members = members_;
     }
     if (!extra_.empty()) start.log->Append(extra_);
     absl::StatusOr<std::unique_ptr<Member>> member = Member::Create(options_, ports_, std::move(start));
@@ -302,6 +345,9 @@ class World {
 
  private:
   MemberOptions options_;
+  MemberId id_ = kId;
+  std::vector<cluster::Member> members_{{.id = kId, .peer_urls = {"http://127.0.0.1:2380"}, .name = "m1"}};
+  PeerTransport* transport_ = nullptr;
   FakeClock clock_;
   FakeDisk disk_;
   metrics::Registry registry_;
