@@ -41,6 +41,7 @@ void Call::KeepAccount() {
   const auto difference = static_cast<ptrdiff_t>(kept) - static_cast<ptrdiff_t>(kept_);
   if (writer_.Keep(difference)) {
     kept_ = kept;
+    WatchDeadline();  // the rest may never come
   } else {
     Break(absl::ResourceExhaustedError("grpc: too many bytes of incomplete messages on this connection"));
   }
@@ -66,7 +67,7 @@ void Call::OnAbort() {
 }
 
 void Call::WatchDeadline() {
-  if (!info_.deadline || over_) return;
+  if (!info_.deadline || over_ || timer_ != 0) return;
   timer_ = writer_.loop().PostAt(*info_.deadline, [this] {
     timer_ = 0;
     Break(DeadlineStatus());

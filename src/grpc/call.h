@@ -29,6 +29,7 @@ class Call : public http::RequestSink {
   /// `info_` moves out: only the unary call does that.
   virtual const CallInfo& info_for_account() const { return info_; }
 
+  /// Ends the call at its deadline. A unary call that is answered as soon as it came never sets a timer.
   void WatchDeadline();
   /// Ends the call from this side, with trailers. Does nothing once it is over.
   void EndWith(const absl::Status& status);

@@ -7,6 +7,7 @@
 #include "absl/synchronization/mutex.h"
 #include "grpc/metadata.h"
 #include "grpc/test_service.h"
+#include "http/session_driver.h"
 
 namespace kvorum::grpc {
 namespace {
@@ -115,6 +116,35 @@ TEST(GrpcServer, ADeadlineEndsTheCallAndTellsTheMethod) {
     EXPECT_EQ(server.service.held->info().method, "/test.Echo/Hold");
     server.service.held->Reply({"too late", {}});
   });
+}
+
+TEST(GrpcServer, ADeadlineEndsACallWhoseRequestNeverCompletes) {
+  absl::Notification ended;
+  ServerOptions options;
+  options.finished = [&](const ServerOptions::Finished& f) {
+    EXPECT_EQ(f.code, absl::StatusCode::kDeadlineExceeded);
+    ended.Notify();
+  };
+  Server methods(options);
+  TestService service(&methods);
+  http::ServerOptions http_options;
+  http_options.grpc_handler = &methods;
+  http::Loop loop("test");
+  http::SessionDriver driver(loop, http_options, &http::NewHttp2Session);
+  const auto field = [](std::string_view name, std::string_view value) {
+    return std::string(1, '\0') + static_cast<char>(name.size()) + std::string(name) +
+           static_cast<char>(value.size()) + std::string(value);
+  };
+  const std::string head = "\x83\x86" + field(":path", "/test.Echo/Say") +
+                           field("content-type", "application/grpc") + field("grpc-timeout", "20m");
+  driver.Feed("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + std::string("\0\0\0\4\0\0\0\0\0", 9) +
+              std::string("\0\0", 2) + static_cast<char>(head.size()) + std::string("\1\4\0\0\0\1", 6) +
+              head +
+              std::string("\0\0\7\0\0\0\0\0\1"
+                          "\0\0\0\0\x50"
+                          "ab",
+                          16));
+  ended.WaitForNotification();
 }
 
 TEST(GrpcServer, AMalformedTimeoutIsAnError) {

@@ -10,20 +10,13 @@
 #include "grpc/metadata.h"
 #include "grpc/server.h"
 #include "http/server.h"
+#include "http/session_driver.h"
 
 // For tests: a gRPC server on a port of its own, and blocking calls to it.
 
 namespace kvorum::grpc {
 
-template <typename Action>
-void RunOn(http::Loop& loop, Action action) {
-  absl::Notification done;
-  loop.Post([&] {
-    action();
-    done.Notify();
-  });
-  done.WaitForNotification();
-}
+using http::RunOn;
 
 /// A copy that shares nothing: the system's absl::Status counts its references where ThreadSanitizer does not
 /// see it.

@@ -117,8 +117,8 @@ absl::StatusOr<Listener> Listener::OpenTcp(std::string_view host_port, const Ser
   setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on,
              sizeof on);  // only lets a port in TIME_WAIT be used, as in Go
   if (options.reuse_port) setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
-  if (chosen->ai_family == AF_INET6 && host.empty())
-    setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+  const bool all = host.empty() || host == "::";
+  if (chosen->ai_family == AF_INET6 && all) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
   const bool fallback = any.sin_family == AF_INET;
   result = fallback ? ::bind(fd, reinterpret_cast<sockaddr*>(&any), sizeof any)
                     : ::bind(fd, chosen->ai_addr, chosen->ai_addrlen);
