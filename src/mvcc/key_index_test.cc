@@ -1,5 +1,6 @@
 #include "mvcc/key_index.h"
 
+#include <algorithm>
 #include <map>
 
 #include "gtest/gtest.h"
@@ -88,6 +89,66 @@ TEST(KeyIndexTest, TellsKeysApartThatDifferInTrailingZeros) {
   index.CheckInvariants();
   for (size_t i = 0; i < keys.size(); ++i) {
     EXPECT_EQ(index.Find(keys[i], INT64_MAX), (Revision{static_cast<int64_t>(i) + 2, 0}));
+  }
+}
+
+/// Every key once, in an order that fills nodes from all sides.
+std::vector<std::string> ShuffledKeys(int count) {
+  std::vector<std::string> keys;
+  for (int64_t i = 0; i < count; ++i) keys.push_back(fmt::format("/registry/{:06}", i * 7919 % count));
+  return keys;
+}
+
+TEST(KeyIndexTest, GrowsAndShrinksThroughSeveralLevels) {
+  const auto keys = ShuffledKeys(30'000);
+  KeyIndex index;
+  int64_t main = 1;
+  for (const std::string& key : keys) index.Put(key, {++main, 0});
+  index.CheckInvariants();
+  for (size_t i = 0; i < keys.size(); ++i) {
+    if (i % 1000 != 0) index.Tombstone(keys[i], {++main, 0});
+  }
+  index.CheckInvariants();
+  EXPECT_EQ(index.Count(kAll, main), 30);
+  EXPECT_EQ(index.Count(kAll, 30'001), 30'000);
+  std::vector<KeyHistory::Item> dropped;
+  std::string cursor;
+  for (int step = 0; index.CompactSome(main + 1, 50, &cursor, &dropped); ++step) {
+    if (step % 100 == 0) index.CheckInvariants();
+  }
+  index.CheckInvariants();
+  EXPECT_EQ(dropped.size(), 2u * (30'000 - 30));
+  EXPECT_EQ(index.key_count(), 30u);
+  for (size_t i = 0; i < keys.size(); ++i) EXPECT_EQ(index.Find(keys[i], main).has_value(), i % 1000 == 0);
+  for (const std::string& key : keys) index.Put(key, {++main, 0});
+  index.CheckInvariants();
+  EXPECT_EQ(index.Count({keys[5], kAll.end}, main), 30'000 - 5 * 7919 % 30'000);
+}
+
+TEST(KeyIndexTest, EmptiesWhollyFromEitherEnd) {
+  for (const bool backwards : {false, true}) {
+    auto keys = ShuffledKeys(10'000);
+    std::sort(keys.begin(), keys.end());
+    if (backwards) std::reverse(keys.begin(), keys.end());
+    KeyIndex index;
+    int64_t main = 1;
+    for (const std::string& key : keys) index.Put(key, {++main, 0});
+    for (const std::string& key : keys) {
+      index.Tombstone(key, {++main, 0});
+      if (main % 500 != 0) continue;
+      std::string cursor;
+      std::vector<KeyHistory::Item> dropped;
+      while (index.CompactSome(main, 10, &cursor, &dropped)) {
+      }
+      index.CheckInvariants();
+    }
+    std::string cursor;
+    std::vector<KeyHistory::Item> dropped;
+    EXPECT_FALSE(index.CompactSome(main + 1, SIZE_MAX, &cursor, &dropped));
+    EXPECT_EQ(index.key_count(), 0u);
+    index.CheckInvariants();
+    index.Put("a", {main + 2, 0});
+    EXPECT_EQ(index.live_count(), 1);
   }
 }
 
