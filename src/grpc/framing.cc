@@ -92,8 +92,8 @@ absl::Status MessageReader::Deliver(bool compressed, std::string_view message,
     return absl::InternalError("grpc: failed to decompress the received message: gzip: invalid data");
   }
   if (plain.size() > max_bytes_) {
-    return absl::ResourceExhaustedError(fmt::format(
-        "grpc: received message after decompression larger than max ({} vs. {})", plain.size(), max_bytes_));
+    return absl::ResourceExhaustedError(
+        fmt::format("grpc: received message after decompression larger than max {}", max_bytes_));
   }
   *go_on = on_message(plain);
   return absl::OkStatus();

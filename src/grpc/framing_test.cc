@@ -52,9 +52,8 @@ TEST(GrpcFraming, RefusesAMessageOverTheLimitFromItsPrefix) {
 TEST(GrpcFraming, RefusesABombWithoutInflatingIt) {
   const std::string bomb = Framed(Gzip(std::string(100 << 20, '\0')), 1);
   const Result result = Read(MessageReader(1 << 20, "gzip"), bomb, bomb.size());
-  EXPECT_EQ(result.status,
-            absl::ResourceExhaustedError(
-                "grpc: received message after decompression larger than max (1048577 vs. 1048576)"));
+  EXPECT_EQ(result.status, absl::ResourceExhaustedError(
+                               "grpc: received message after decompression larger than max 1048576"));
 }
 
 TEST(GrpcFraming, TakesAMessageThatInflatesToTheLimit) {
