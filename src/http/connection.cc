@@ -25,8 +25,8 @@ constexpr auto kTurnTime = std::chrono::milliseconds(2);
 
 /// After a closing answer the input is read and dropped this long, lest a reset overtake the answer.
 constexpr auto kLinger = std::chrono::seconds(1);
-/// The last output of a session that is over has this long to leave.
-constexpr auto kLastOutputWait = std::chrono::seconds(5);
+/// The last output of a session that is over may take as long as it needs, but not stand still this long.
+constexpr auto kLastOutputWait = std::chrono::minutes(1);
 
 }  // namespace
 
@@ -221,6 +221,7 @@ bool Connection::WriteOutput() {
       return false;
     }
     output.Consume(static_cast<size_t>(n));
+    if (linger_until_) linger_until_ = loop_.clock().Now() + kLastOutputWait;
   }
   return true;
 }
