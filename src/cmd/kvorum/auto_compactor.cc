@@ -72,10 +72,13 @@ int64_t AutoCompactor::DueRevision() {
 
 void AutoCompactor::Compact(int64_t revision) {
   running_ = true;
-  KVORUM_LOG(*logger_, kInfo,
-             options_.period > nanoseconds(0) ? "starting auto periodic compaction"
-                                              : "starting auto revision compaction",
-             {"revision", revision});
+  if (options_.period > nanoseconds(0)) {
+    KVORUM_LOG(*logger_, kInfo, "starting auto periodic compaction", {"revision", revision},
+               {"compact-period", options_.period});
+  } else {
+    KVORUM_LOG(*logger_, kInfo, "starting auto revision compaction", {"revision", revision},
+               {"revision-compaction-retention", options_.revisions});
+  }
   const MonotonicTime begin = executor_->clock().Now();
   store_.compact(revision,
                  [this, revision, begin, executor = executor_, alive = alive_](absl::Status status) {
