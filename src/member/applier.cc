@@ -17,8 +17,9 @@ using cluster::Cluster;
 constexpr std::chrono::milliseconds kTimeoutCheckInterval(50);
 /// So many entries are applied before those who wait for them are told, at most: one wake-up for all.
 constexpr size_t kMaxDeliveries = 64;
-/// How often the log in memory is cut, at least.
+/// How often the log in memory is cut: after so many entries, or so many bytes of them.
 constexpr uint64_t kCutIntervalEntries = 1000;
+constexpr uint64_t kCutIntervalBytes = uint64_t{4} << 20;
 
 /// The JSON of a raft configuration, as the meta bucket has it (reference: backend-schema.md §3).
 std::string ConfStateJson(const raft::ConfState& state) {
@@ -79,6 +80,7 @@ bool Applier::ApplyNow(const std::vector<raft::Entry>& entries) {
   entry_start_ = ports_.clock->Now();
   const uint64_t done = ports_.backend->applied().index;
   for (const raft::Entry& entry : entries) {
+    bytes_since_cut_ += entry.data.size();
     // What the database has already was applied in an earlier run.
     if (entry.index.value() > done) {
       if (const absl::Status status = ApplyEntry(entry); !status.ok()) {
@@ -132,7 +134,7 @@ absl::Status Applier::ApplyNormal(const raft::Entry& entry) {
 void Applier::Finish(Waiter waiter, ApplyResult result, uint32_t kind) {
   const MonotonicTime now = ports_.clock->Now();
   const std::chrono::nanoseconds took = now - std::exchange(entry_start_, now);
-  parts_.metrics->ApplyDuration(kind, result.status.ok()).Observe(took);
+  if (kind != 0) parts_.metrics->ApplyDuration(kind, result.status.ok()).Observe(took);
   if (took > options_.warning_apply_duration) {
     parts_.metrics->slow_apply.Add();
     KVORUM_LOG(*ports_.logger, kWarn, "apply request took too long", {"took", took},
@@ -311,8 +313,10 @@ SnapshotPoint Applier::PointHere(raft::Term term) {
 void Applier::CutIfDue(raft::Term term) {
   const uint64_t applied = parts_.state->applied.load();
   const bool snapshot_due = !snapshot_running_ && applied > last_snapshot_ + options_.snapshot_count;
-  if (!snapshot_due && applied < last_cut_ + kCutIntervalEntries) return;
+  const bool cut_due = applied >= last_cut_ + kCutIntervalEntries || bytes_since_cut_ >= kCutIntervalBytes;
+  if (!snapshot_due && !cut_due) return;
   last_cut_ = applied;
+  bytes_since_cut_ = 0;
   SnapshotPoint point = PointHere(term);
   loop_->CutMemory(point);
   if (!snapshot_due) return;

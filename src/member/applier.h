@@ -87,6 +87,7 @@ class Applier final : public RaftLoop::Applier {
   Executor::TimerId timeout_timer_ = 0;
   uint64_t last_snapshot_ = 0;
   uint64_t last_cut_ = 0;
+  uint64_t bytes_since_cut_ = 0;
   bool snapshot_running_ = false;
   Bytes membership_;  // cached SnapshotPoint::data; null where the membership changed
 };

@@ -1,7 +1,7 @@
 #include <map>
 
 #include "gtest/gtest.h"
-#include "member/testing.h"
+#include "member/testing/world.h"
 #include "rapidcheck/gtest.h"
 
 namespace kvorum::member {

@@ -1,5 +1,5 @@
 #include "gtest/gtest.h"
-#include "member/testing.h"
+#include "member/testing/world.h"
 
 namespace kvorum::member {
 namespace {

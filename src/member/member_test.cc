@@ -2,7 +2,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "member/testing.h"
+#include "member/testing/world.h"
 #include "mvcc/watch.h"
 #include "proto/membership.pb.h"
 
@@ -368,6 +368,16 @@ TEST_F(MemberTest, SnapshotsAndForgetsTheLogBehindIt) {
   Restart();
   for (int i = 0; i < 200; ++i) EXPECT_EQ(world_.Get("k" + std::to_string(i)), "v");
   EXPECT_TRUE(world_.Put("after", "v").status.ok());
+}
+
+TEST_F(MemberTest, EverythingIsThereAgainWhenTheLogInMemoryWasCutByItsSize) {
+  const std::string large(1 << 20, 'x');
+  for (int i = 0; i < 40; ++i) EXPECT_TRUE(world_.Put("k" + std::to_string(i), large).status.ok());
+  world_.backend().CommitNow();
+  EXPECT_TRUE(world_.Put("last", "v").status.ok());
+  Restart();
+  EXPECT_EQ(world_.Get("k0"), large);
+  EXPECT_EQ(world_.Get("last"), "v");
 }
 
 TEST_F(MemberTest, AFailedSnapshotEndsTheMember) {

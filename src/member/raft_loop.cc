@@ -245,6 +245,7 @@ void RaftLoop::Turn() {
     if (!context.is_null()) node_->ReadIndex(context);
   }
   while (node_->HasReady()) HandleReady(node_->GetReady());
+  if (!outgoing_.empty() && ports_.transport != nullptr) ports_.transport->Send(std::exchange(outgoing_, {}));
   AskForApplied();
   reads_.OnApplied(raft::Index(state_->applied.load(std::memory_order_acquire)));
 }
@@ -272,10 +273,7 @@ void RaftLoop::Take(Inbox& inbox) {
 void RaftLoop::Step(raft::Message message) {
   // A response to this node goes to the core, one to another node leaves now that the disk has its promise.
   if (message.to != NodeOf(id_)) {
-    if (ports_.transport == nullptr) return;
-    std::vector<raft::Message> messages;
-    messages.push_back(std::move(message));
-    ports_.transport->Send(std::move(messages));
+    outgoing_.push_back(std::move(message));
     return;
   }
   const absl::Status status = node_->Step(std::move(message));
@@ -325,17 +323,15 @@ void RaftLoop::HandleReady(raft::Ready ready) {
   if (ready.soft_state) OnSoftState(*ready.soft_state);
   ShowState();
   if (!ready.read_states.empty()) reads_.OnAnswer(ready.read_states.back());
-  std::vector<raft::Message> outgoing;
   for (raft::Message& message : ready.messages) {
     if (message.to == raft::kAppendThread) {
       Append(std::move(message));
     } else if (message.to == raft::kApplyThread) {
       HandCommitted(std::move(message));
     } else {
-      outgoing.push_back(std::move(message));
+      outgoing_.push_back(std::move(message));
     }
   }
-  if (!outgoing.empty() && ports_.transport != nullptr) ports_.transport->Send(std::move(outgoing));
 }
 
 void RaftLoop::Append(raft::Message message) {

@@ -161,11 +161,12 @@ class RaftLoop {
   raft::SoftState soft_state_;
   raft::ConfState conf_state_;
   ReadRounds reads_;
-  std::deque<Proposal> proposals_;     // not yet taken by the core
-  std::vector<Waiter> new_waiters_;    // not yet handed to the applier
-  raft::HardState hard_state_;         // the newest that the core gave out
-  bool hard_state_unwritten_ = false;  // it moved the commit index alone, and no write carried it yet
-  uint64_t unreported_bytes_ = 0;      // handed to the applier since it last reported
+  std::deque<Proposal> proposals_;       // not yet taken by the core
+  std::vector<Waiter> new_waiters_;      // not yet handed to the applier
+  std::vector<raft::Message> outgoing_;  // of this turn, to other members
+  raft::HardState hard_state_;           // the newest that the core gave out
+  bool hard_state_unwritten_ = false;    // it moved the commit index alone, and no write carried it yet
+  uint64_t unreported_bytes_ = 0;        // handed to the applier since it last reported
   bool ticking_ = false;
   Executor::TimerId tick_timer_ = 0;
   MonotonicTime last_tick_;
