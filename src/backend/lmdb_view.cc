@@ -18,6 +18,7 @@ LmdbView::LmdbView(ViewOwner& owner, std::shared_ptr<const DatabaseState> state,
       appended_to_last_(state_->buffers.back()->appended()) {}
 
 LmdbView::~LmdbView() {
+  key_cursor_.reset();
   if (txn_.ok()) state_->env->EndRead(*txn_);
   const DatabaseState* state = state_.get();
   state_.reset();
@@ -35,7 +36,14 @@ absl::StatusOr<std::optional<std::string_view>> LmdbView::Get(Bucket bucket, std
     if (finding.kind == Finding::Kind::kDeleted) return std::nullopt;
     if (finding.kind == Finding::Kind::kPresent) return finding.value;
   }
-  return GetRecord(state_->env->TableOf(*txn_, bucket), key);
+  const Table table = state_->env->TableOf(*txn_, bucket);
+  if (bucket != Bucket::kKey) return GetRecord(table, key);
+  // A long range asks for many revisions, most of them written close together.
+  if (std::exchange(reads_keys_, true)) {
+    if (!key_cursor_) key_cursor_.emplace(table);
+    return key_cursor_->Find(key);
+  }
+  return GetRecord(table, key);
 }
 
 absl::Status LmdbView::Scan(Bucket bucket, std::string_view from, std::string_view to, Visit visit) {

@@ -3,11 +3,13 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
 #include "backend/backend.h"
 #include "backend/lmdb_env.h"
+#include "backend/records.h"
 #include "backend/write_buffer.h"
 
 namespace kvorum::backend {
@@ -54,6 +56,8 @@ class LmdbView final : public ReadView {
   const absl::StatusOr<MDB_txn*> txn_;
   const uint64_t sequence_;
   const size_t appended_to_last_;
+  bool reads_keys_ = false;                 ///< a key of Bucket::kKey was looked up in LMDB
+  std::optional<RecordCursor> key_cursor_;  ///< from the second such look-up on
 };
 
 }  // namespace kvorum::backend

@@ -178,11 +178,27 @@ RecordCursor::~RecordCursor() {
   if (cursor_ != nullptr) mdb_cursor_close(cursor_);
 }
 
+absl::Status RecordCursor::Open() {
+  if (cursor_ != nullptr) return absl::OkStatus();
+  const int rc = mdb_cursor_open(table_.txn, table_.dbi, &cursor_);
+  return rc == 0 ? absl::OkStatus() : LmdbError(rc, "read", table_.path);
+}
+
+absl::StatusOr<std::optional<std::string_view>> RecordCursor::Find(std::string_view key) {
+  if (key.size() > kMaxPlainKeyBytes) return GetRecord(table_, key);
+  KVORUM_RETURN_IF_ERROR(Open());
+  MDB_val k = ValueOf(key);
+  MDB_val v;
+  // Looks at the page it stands on before it walks down from the root.
+  const int rc = mdb_cursor_get(cursor_, &k, &v, MDB_SET);
+  if (rc == MDB_NOTFOUND) return std::nullopt;
+  if (rc != 0) return LmdbError(rc, "read", table_.path);
+  KVORUM_ASSIGN_OR_RETURN(const std::string_view value, WithoutChecksum(table_, key, ViewOf(v)));
+  return value;
+}
+
 absl::Status RecordCursor::Seek(std::string_view from) {
-  if (cursor_ == nullptr) {
-    const int rc = mdb_cursor_open(table_.txn, table_.dbi, &cursor_);
-    if (rc != 0) return LmdbError(rc, "read", table_.path);
-  }
+  KVORUM_RETURN_IF_ERROR(Open());
   if (from.empty()) return Step(MDB_FIRST, "");
   if (from.size() <= kMaxPlainKeyBytes) return Step(MDB_SET_RANGE, from);
   KVORUM_RETURN_IF_ERROR(Step(MDB_SET_RANGE, BagKey(from)));

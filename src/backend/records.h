@@ -43,6 +43,10 @@ class RecordCursor {
   RecordCursor(const RecordCursor&) = delete;
   RecordCursor& operator=(const RecordCursor&) = delete;
 
+  /// The value of one record. Cheaper than GetRecord for a key that is near the one before. Errors: DataLoss.
+  /// REQUIRES: no Seek on this cursor
+  absl::StatusOr<std::optional<std::string_view>> Find(std::string_view key);
+
   /// To the first record whose key is not below `from`. Errors: DataLoss.
   absl::Status Seek(std::string_view from);
   /// REQUIRES: valid()
@@ -53,6 +57,7 @@ class RecordCursor {
   std::string_view value() const { return value_; }
 
  private:
+  absl::Status Open();
   absl::Status Step(MDB_cursor_op operation, std::string_view from);
   absl::Status TakeFromBag();
 

@@ -47,6 +47,25 @@ class RaftLoop::CoreStorage final : public raft::Storage {
   const std::optional<raft::ConfState> conf_state_;
 };
 
+/// With asynchronous storage writes several answers of the disk name the same last entry, and the core says
+/// of each but the first that it knew: news in its scenario files, noise in a server's log.
+class RaftLoop::CoreLogger final : public Logger {
+ public:
+  explicit CoreLogger(Logger* logger) : logger_(logger) {}
+  bool Enabled(LogLevel level) const override { return logger_->Enabled(level); }
+  void Write(LogLevel level, const char* file, int line, std::string_view message,
+             std::initializer_list<LogField> fields) override {
+    if (level == LogLevel::kInfo && message.starts_with("entry at ")) {
+      level = LogLevel::kDebug;
+      if (!logger_->Enabled(level)) return;
+    }
+    logger_->Write(level, file, line, message, fields);
+  }
+
+ private:
+  Logger* const logger_;
+};
+
 absl::StatusOr<std::unique_ptr<RaftLoop>> RaftLoop::Create(Setup setup, const MemberOptions& options,
                                                            const Ports& ports, SharedState* state,
                                                            Metrics* metrics, Applier* applier) {
@@ -65,6 +84,7 @@ RaftLoop::RaftLoop(MemberId id, const MemberOptions& options, const Ports& ports
       state_(state),
       metrics_(metrics),
       applier_(applier),
+      core_logger_(std::make_unique<CoreLogger>(ports.logger)),
       reads_(metrics, id.value() << 48 | ports.random->Next() >> 16) {}
 
 RaftLoop::~RaftLoop() = default;
@@ -90,7 +110,7 @@ absl::Status RaftLoop::CreateCore(const Setup& setup) {
   config.pre_vote = options_.pre_vote;
   config.async_storage_writes = true;
   config.random = ports_.random;
-  config.logger = ports_.logger;
+  config.logger = core_logger_.get();
   KVORUM_ASSIGN_OR_RETURN(node_, raft::RawNode::Create(config));
   if (setup.bootstrap_members.empty()) return absl::OkStatus();
 

@@ -88,6 +88,7 @@ class RaftLoop {
  private:
   /// The core's view of the log: as `log`, but the configuration of a restart is the applied one.
   class CoreStorage;
+  class CoreLogger;
 
   struct Proposal {
     Bytes entry;
@@ -156,6 +157,7 @@ class RaftLoop {
 
   // Owned by the raft executor.
   std::unique_ptr<raft::MemoryStorage> log_;
+  std::unique_ptr<CoreLogger> core_logger_;
   std::unique_ptr<CoreStorage> core_storage_;
   std::unique_ptr<raft::RawNode> node_;
   raft::SoftState soft_state_;
