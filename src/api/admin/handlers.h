@@ -39,7 +39,8 @@ std::unique_ptr<http::Handler> NewMetricsHandler(const HandlerOptions& options);
 /// 404.
 std::unique_ptr<http::Handler> NewPeerHandler(const HandlerOptions& options);
 
-/// Adds the process_* and os_fd_* metrics, read when the text is made (reference: metrics.md §2.1, §5).
+/// Adds the process_* and os_fd_* metrics, read when the text is made, and etcd_server_version (reference:
+/// metrics.md §2.1, §5, §7).
 void AddProcessMetrics(metrics::Registry* metrics);
 
 }  // namespace kvorum::api_admin

@@ -372,6 +372,7 @@ TEST_F(ApiAdmin, MeasuresTheProcess) {
   EXPECT_GE(age, -2);
   EXPECT_LT(age, 86400);
   EXPECT_THAT(text, HasSubstr("# TYPE process_cpu_seconds_total counter\n"));
+  EXPECT_THAT(text, HasSubstr("\netcd_server_version{server_version=\"3.7.1\"} 1\n"));
 }
 
 }  // namespace

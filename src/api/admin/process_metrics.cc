@@ -5,6 +5,7 @@
 
 #include "api/admin/handlers.h"
 #include "base/env.h"
+#include "base/version.h"
 
 namespace kvorum::api_admin {
 namespace {
@@ -77,6 +78,13 @@ void AddProcessMetrics(metrics::Registry* metrics) {
   metrics->NewGaugeCallback("process_start_time_seconds",
                             "Start time of the process since unix epoch in seconds.",
                             [start = StartTime()] { return start; });
+  metrics
+      ->NewGaugeFamily("etcd_server_version",
+                       "Which version is running. 1 for 'server_version' label with "
+                       "current version.",
+                       {"server_version"})
+      .With({std::string(kApiVersion)})
+      .Set(1);
   metrics->NewGaugeCallback("os_fd_used", "The number of used file descriptors.", &OpenFiles);
   metrics->NewGaugeCallback("os_fd_limit", "The file descriptor limit.", [] { return Limit(RLIMIT_NOFILE); });
 }

@@ -15,9 +15,9 @@ void Call::Reply(int64_t revision, uint64_t term, std::string_view body) {
   Measure(true, body, size, 0);
 }
 
-void Call::ReplyInPlace(size_t size, int64_t count, absl::FunctionRef<void(char* out)> fill) {
+MonotonicTime Call::ReplyInPlace(size_t size, int64_t count, absl::FunctionRef<void(char* out)> fill) {
   call_->Reply(size, fill);
-  Measure(true, {}, size, count);
+  return Measure(true, {}, size, count);
 }
 
 void Call::Reply(grpc::Payload response, int64_t count) {
@@ -33,12 +33,13 @@ void Call::FailWith(const absl::Status& status) {
   Measure(false, {}, 0, 0);
 }
 
-void Call::Measure(bool success, std::string_view body, size_t size, int64_t count) {
-  const auto elapsed = SystemClock().Now() - start_;
+MonotonicTime Call::Measure(bool success, std::string_view body, size_t size, int64_t count) {
+  const MonotonicTime now = SystemClock().Now();
+  const auto elapsed = now - start_;
   if (metrics::Histogram* histogram = success ? stats_->succeeded : stats_->failed)
     histogram->Observe(elapsed);
   const bool slow = elapsed > core_->options().warning_unary_request_duration;
-  if (!slow && !core_->logger().Enabled(LogLevel::kDebug)) return;
+  if (!slow && !core_->logger().Enabled(LogLevel::kDebug)) return now;
   LogRequestStats(core_->logger(), slow ? LogLevel::kWarn : LogLevel::kDebug,
                   {.method = stats_->path,
                    .remote = call_->info().remote,
@@ -47,6 +48,7 @@ void Call::Measure(bool success, std::string_view body, size_t size, int64_t cou
                    .body = body,
                    .response_size = size,
                    .response_count = count});
+  return now;
 }
 
 void Propose(Call call, member::RequestKind kind, std::string_view encoded) {

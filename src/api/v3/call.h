@@ -22,7 +22,9 @@ class Call {
   member::Member& member() const { return core_->member(); }
   std::string_view request() const { return call_->request(); }
   const grpc::CallInfo& info() const { return call_->info(); }
-  MonotonicTime start() const { return start_; }
+  /// When it came, or when it could go on after the last wait for a read to be confirmed.
+  MonotonicTime ready() const { return ready_; }
+  void SetReady(MonotonicTime ready) { ready_ = ready; }
   MonotonicTime Deadline() const { return core_->Deadline(call_->info(), start_); }
   /// Thread-safe.
   http::Loop& loop() const { return *loop_; }
@@ -34,8 +36,8 @@ class Call {
   /// A response header, then `body`: the response without its field 1.
   void Reply(int64_t revision, uint64_t term, std::string_view body);
   /// `fill` writes the whole response of `size` bytes. `count`: what "request stats" calls the response
-  /// count.
-  void ReplyInPlace(size_t size, int64_t count, absl::FunctionRef<void(char* out)> fill);
+  /// count. Gives the time at which it was answered.
+  MonotonicTime ReplyInPlace(size_t size, int64_t count, absl::FunctionRef<void(char* out)> fill);
   void Reply(grpc::Payload response, int64_t count);
   /// An error of the member, the store or the leases.
   void Fail(const absl::Status& internal);
@@ -43,13 +45,15 @@ class Call {
   void FailWith(const absl::Status& status);
 
  private:
-  void Measure(bool success, std::string_view response, size_t size, int64_t count);
+  /// Gives the time that it took as the end.
+  MonotonicTime Measure(bool success, std::string_view response, size_t size, int64_t count);
 
   Core* core_;
   MethodStats* stats_;
   std::unique_ptr<grpc::UnaryCall> call_;
   http::Loop* loop_ = &call_->loop();
   MonotonicTime start_;
+  MonotonicTime ready_ = start_;
 };
 
 /// Adds a unary method that `implementation` answers.
@@ -85,6 +89,7 @@ void WhenReadConfirmed(Call call, Read read) {
   absl::AnyInvocable<void(absl::Status)> done = [raw = waiting.get(), &loop](absl::Status status) {
     loop.Post([owned = std::unique_ptr<Waiting>(raw), status = std::move(status)]() mutable {
       if (!status.ok()) return owned->call.Fail(status);
+      owned->call.SetReady(SystemClock().Now());
       owned->read(std::move(owned->call));
     });
   };

@@ -61,10 +61,12 @@ std::string Tail(bool more, int64_t count) {
 
 void Reply(Call call, uint64_t term, int64_t revision, const RangeRequestView& request,
            const RangeSelection& selection) {
-  const ResponseHeader& header = call.core().header();
+  Core& core = call.core();
+  const ResponseHeader& header = core.header();
+  const MonotonicTime begin = call.ready();
   const size_t size = header.Size(revision, term) + member::RangeBodySize(request, selection);
   if (size > kMaxSendBytes) return call.FailWith(TooLargeToSend(size));
-  call.ReplyInPlace(size, selection.count, [&](char* out) {
+  const MonotonicTime end = call.ReplyInPlace(size, selection.count, [&](char* out) {
     out = header.Put(out, revision, term);
     if (request.keys_only) {
       std::string body;
@@ -76,6 +78,7 @@ void Reply(Call call, uint64_t term, int64_t revision, const RangeRequestView& r
     const std::string tail = Tail(selection.more, selection.count);
     std::memcpy(out, tail.data(), tail.size());
   });
+  core.range_duration(true).Observe(end - begin);
 }
 
 /// A piece of a plain reply, encoded.
@@ -96,7 +99,6 @@ struct LongRead {
   Call call;
   RangeRequestView request;
   uint64_t term;
-  MonotonicTime begin;
   std::shared_ptr<std::atomic<bool>> cancelled;  // shared with the call's loop
 };
 
@@ -154,7 +156,7 @@ void ReadLong(LongRead read, PiecewiseRange range) {
     revision = range.revision();
     if (!mvcc::IsCompacted(status) || read.request.revision > 0 || attempt == kAttempts) break;
   }
-  const auto elapsed = SystemClock().Now() - read.begin;
+  const auto elapsed = SystemClock().Now() - read.call.ready();
   read.call.core().range_duration(status.ok()).Observe(elapsed);
   http::Loop& loop = read.call.loop();
   loop.Post([call = std::move(read.call), status = std::move(status), body = std::move(body), revision,
@@ -170,24 +172,22 @@ void ReadLong(LongRead read, PiecewiseRange range) {
 
 /// On the call's loop, when the read may be made.
 void Serve(Call call, uint64_t term, const RangeRequestView& request) {
-  const MonotonicTime begin = SystemClock().Now();
   Core& core = call.core();
   PiecewiseRange range(&call.member().store(), request);
   if (absl::Status status = range.Next(kInlineRecords); !status.ok()) {
-    core.range_duration(false).Observe(SystemClock().Now() - begin);
+    core.range_duration(false).Observe(SystemClock().Now() - call.ready());
     return call.Fail(status);
   }
   if (range.complete()) {
     const RangeSelection selection =
         member::SelectRecords(range.request(), std::move(range.piece()), range.count());
-    core.range_duration(true).Observe(SystemClock().Now() - begin);
     return Reply(std::move(call), term, range.revision(), range.request(), selection);
   }
   auto cancelled = std::make_shared<std::atomic<bool>>(false);
   call.OnCancel([cancelled] { cancelled->store(true, std::memory_order_relaxed); });
   const RangeRequestView simplified = range.request();
   core.bulk_executor().Post(
-      [read = LongRead{std::move(call), simplified, term, begin, std::move(cancelled)},
+      [read = LongRead{std::move(call), simplified, term, std::move(cancelled)},
        range = std::move(range)]() mutable { ReadLong(std::move(read), std::move(range)); });
 }
 
