@@ -31,8 +31,9 @@ set(KVORUM_USES_bootstrap "base;raft;wal;snap;backend;cluster;member")
 # floor 3
 set(KVORUM_USES_api_v3 "base;raft;backend;mvcc;lease;auth;cluster;http;grpc;member")
 set(KVORUM_USES_api_admin "base;raft;backend;mvcc;cluster;http;grpc;member")
+set(KVORUM_USES_api_gateway "base;http;grpc")
 set(KVORUM_USES_client "base;http;grpc")
 
 # floor 4
 set(KVORUM_USES_cmd_kvorum
-    "base;config;raft;wal;snap;backend;mvcc;lease;auth;cluster;http;grpc;member;bootstrap;peer;api_v3;api_admin")
+    "base;config;raft;wal;snap;backend;mvcc;lease;auth;cluster;http;grpc;member;bootstrap;peer;api_v3;api_admin;api_gateway")
