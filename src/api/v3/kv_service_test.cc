@@ -255,8 +255,8 @@ TEST_F(ApiV3Kv, MapsTheErrorsOfTheMember) {
       {"etcdserver: corrupt cluster", absl::DataLossError("etcdserver: corrupt cluster")},
   };
   for (const auto& [internal, client] : cases) {
-    member_.on_propose = [&](const member::EntryView&) {
-      return member::ApplyResult{.status = absl::AbortedError(internal), .body = {}};
+    member_.on_propose = [text = internal](const member::EntryView&) {
+      return member::ApplyResult{.status = absl::AbortedError(text), .body = {}};
     };
     EXPECT_EQ(Put("key: 'k'").status(), client);
   }

@@ -62,8 +62,8 @@ TEST_F(ApiV3Lease, MapsTheErrorsOfLeases) {
       {"LeaseRevoke", lease::NotFoundError(), absl::NotFoundError("etcdserver: requested lease not found")},
   };
   for (const auto& [method, internal, client] : cases) {
-    member_.on_propose = [&](const member::EntryView&) {
-      return member::ApplyResult{.status = internal, .body = {}};
+    member_.on_propose = [error = internal](const member::EntryView&) {
+      return member::ApplyResult{.status = error, .body = {}};
     };
     EXPECT_EQ(server_.CallRaw(std::string("/etcdserverpb.Lease/") + method, "\x08\x05").status(), client);
   }
@@ -103,7 +103,7 @@ TEST_F(ApiV3Lease, EndsTheStreamAtOtherErrors) {
        absl::UnavailableError("etcdserver: request timed out, waiting for the applied index took too long")},
   };
   for (const auto& [internal, client] : cases) {
-    member_.on_renew = [&](LeaseId) -> absl::StatusOr<int64_t> { return internal; };
+    member_.on_renew = [error = internal](LeaseId) -> absl::StatusOr<int64_t> { return error; };
     KeepAlive stream(&server_, "/etcdserverpb.Lease/LeaseKeepAlive");
     stream.Send(Renew(1));
     EXPECT_EQ(stream.End(), client);
