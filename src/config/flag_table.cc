@@ -289,7 +289,7 @@ FlagSection FeatureSection() {
           {"feature-gates", Kind::kGates, "", "feature-gates", &Config::feature_gates,
            "'Gate=true,Gate=false'; no gate can be changed yet."},
           {"enable-grpc-gateway", Kind::kBool, "true", "enable-grpc-gateway", &Config::enable_grpc_gateway,
-           "Serve the JSON forms of the calls once they are there; taken for etcd's sake."},
+           "Serve the v3 API as JSON over HTTP, under /v3/."},
           {"compaction-batch-limit", Kind::kInt, "0", "compaction-batch-limit",
            &Config::compaction_batch_limit, "Revisions that one step of a compaction removes (0: 1000)."},
           {"compaction-sleep-interval", Kind::kDuration, "0s", "compaction-sleep-interval",

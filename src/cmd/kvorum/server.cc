@@ -6,6 +6,7 @@
 
 #include "absl/synchronization/notification.h"
 #include "api/admin/handlers.h"
+#include "api/gateway/gateway.h"
 #include "api/v3/services.h"
 #include "backend/lmdb_backend.h"
 #include "base/random.h"
@@ -153,6 +154,7 @@ class ServerImpl final : public Server {
   std::unique_ptr<api_v3::Services> services_;
   std::unique_ptr<grpc::Server> grpc_;
   std::unique_ptr<grpc::HealthService> health_;
+  std::unique_ptr<http::Handler> gateway_;
   std::unique_ptr<http::Handler> client_handler_;
   std::unique_ptr<http::Handler> metrics_handler_;
   std::unique_ptr<http::Handler> peer_handler_;
@@ -252,6 +254,12 @@ void ServerImpl::MakeServices() {
   admin.cors = config_.cors;
   admin.host_whitelist = config_.host_whitelist;
   admin.command_line = arguments_;
+  if (config_.enable_grpc_gateway) {
+    // JSON has bytes in base64 and names in full: twice what the message may have leaves room for both.
+    gateway_ = api_gateway::NewGateway(
+        {.grpc = grpc_.get(), .max_request_bytes = 2 * services_->ServerOptions().max_receive_bytes});
+    admin.gateway = gateway_.get();
+  }
   client_handler_ = api_admin::NewClientHandler(admin);
   metrics_handler_ = api_admin::NewMetricsHandler(admin);
   peer_handler_ = api_admin::NewPeerHandler(admin);
