@@ -21,18 +21,18 @@ class Echo final : public grpc::StreamHandler {
 };
 
 grpc::Server* Methods() {
-  static grpc::Server* server = [] {
-    auto* methods = new grpc::Server({.max_receive_bytes = 1 << 16, .admit = nullptr, .finished = nullptr});
-    methods->AddUnary("/a/U", [](std::unique_ptr<grpc::UnaryCall> call) {
+  static grpc::Server methods({.max_receive_bytes = 1 << 16, .admit = nullptr, .finished = nullptr});
+  static const bool added = [] {
+    methods.AddUnary("/a/U", [](std::unique_ptr<grpc::UnaryCall> call) {
       call->Reply({std::string(call->request()), {}});
     });
-    methods->AddStream("/a/S", grpc::MethodKind::kBidiStream,
-                       [](grpc::StreamWriter& writer) { return std::make_unique<Echo>(writer); });
-    new grpc::HealthService(methods);
-    grpc::AddReflection(methods);
-    return methods;
+    methods.AddStream("/a/S", grpc::MethodKind::kBidiStream,
+                      [](grpc::StreamWriter& writer) { return std::make_unique<Echo>(writer); });
+    static grpc::HealthService health(&methods);
+    grpc::AddReflection(&methods);
+    return true;
   }();
-  return server;
+  return added ? &methods : nullptr;
 }
 
 }  // namespace

@@ -19,6 +19,9 @@ namespace {
 constexpr size_t kPendingLimit = 64 << 10;
 /// Rest of a body that is read and dropped after an early answer, to keep the connection.
 constexpr size_t kDiscardLimit = 256 << 10;
+/// The shortest end of a chunked body. Beast 1.81's parser, once it asked for more, asserts that it gets at
+/// least that much.
+constexpr size_t kLastChunkBytes = std::string_view("0\r\n\r\n").size();
 /// After the client closed its side, a running exchange has this long: it may have closed both.
 constexpr auto kHalfClosedWait = std::chrono::seconds(5);
 
@@ -58,6 +61,7 @@ class Http1Session::Parser final : public beast::http::basic_parser<true> {
   bool expects_continue = false;
   bool unknown_expectation = false;
   bool wants_trailers = false;
+  bool wants_more = false;  // it could do nothing with the last input
   size_t host_headers = 0;
   size_t discarded = 0;
 
@@ -307,9 +311,12 @@ bool Http1Session::Feed(std::string_view* input) {
   Exchange& exchange = *exchange_;
   beast::error_code error;
   if (input->empty()) return false;
+  if (exchange.parser.wants_more && exchange.parser.chunked() && input->size() < kLastChunkBytes)
+    return false;
   const size_t used = exchange.parser.put(boost::asio::const_buffer(input->data(), input->size()), error);
   input->remove_prefix(used);
-  if (error == beast::http::error::need_more) return false;
+  exchange.parser.wants_more = error == beast::http::error::need_more;
+  if (exchange.parser.wants_more) return false;
   if (error) {
     if (exchange.started) {
       // The body is malformed: there is no telling where the next request begins.

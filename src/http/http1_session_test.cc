@@ -93,6 +93,24 @@ TEST_F(Http1SessionTest, ReadsAChunkedBody) {
               EndsWith("\r\n\r\nabcde"));
 }
 
+TEST_F(Http1SessionTest, ReadsAChunkedBodyByteByByte) {
+  std::string answer;
+  for (const std::string_view body : {"0\r\n\r\n", "1\r\nx\r\n0\r\nX-T: 1\r\n\r\n"}) {
+    Exchange("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+    for (const char c : body) answer += Exchange({&c, 1});
+  }
+  EXPECT_THAT(answer, HasSubstr("content-length: 0\r\n"));
+  EXPECT_THAT(answer, EndsWith("\r\n\r\nx"));
+}
+
+TEST_F(Http1SessionTest, AStreamedChunkIsDeliveredAtOnce) {
+  Exchange("POST /hold HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n");
+  for (size_t i = 1; i <= 5; ++i) {
+    Exchange("x");
+    EXPECT_EQ(handler_.body_bytes, i);
+  }
+}
+
 TEST_F(Http1SessionTest, SendsChunksWithTrailersForWhoWantsThem) {
   EXPECT_THAT(Exchange(Get("/chunks")), EndsWith("\r\n\r\n3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n"));
   EXPECT_THAT(Exchange(Get("/chunks", "TE: trailers\r\n")),
