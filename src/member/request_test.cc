@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "absl/strings/escaping.h"
+#include "base/wire.h"
 #include "gtest/gtest.h"
 #include "member/range_view.h"
 #include "member/request_view.h"
@@ -61,6 +62,22 @@ TEST(RequestView, RefusesAKnownFieldOfTheWrongType) {
   EXPECT_FALSE(ParsePutRequest(std::string("\x1a\x01x", 3)));         // lease as bytes
   EXPECT_TRUE(ParsePutRequest(std::string("\xa2\x06\x01x", 4)));      // an unknown field
   EXPECT_FALSE(ParseTxnRequest(std::string("\x12\x02\x12\x00", 3)));  // cut off
+}
+
+TEST(RequestView, RefusesTransactionsNestedTooDeeply) {
+  const auto nested = [](int depth) {
+    std::string encoded;
+    for (int i = 1; i < depth; ++i) {
+      std::string op;
+      wire::AppendBytes(op, 4, encoded);
+      encoded.clear();
+      wire::AppendBytes(encoded, 2, op);
+    }
+    return encoded;
+  };
+  EXPECT_TRUE(ParseTxnRequest(nested(kMaxTxnDepth)));
+  EXPECT_FALSE(ParseTxnRequest(nested(kMaxTxnDepth + 1)));
+  EXPECT_FALSE(ParseTxnRequest(nested(3 * kMaxTxnDepth)));
 }
 
 TEST(QuotaCost, IsThatOfTheDearerBranch) {

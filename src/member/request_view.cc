@@ -151,11 +151,11 @@ bool Parse(std::string_view encoded, CompareView* out) {
   });
 }
 
-bool Parse(std::string_view encoded, TxnRequestView* out);
+bool Parse(std::string_view encoded, TxnRequestView* out, int depth = 1);
 
-bool Parse(std::string_view encoded, RequestOpView* out) {
+bool Parse(std::string_view encoded, RequestOpView* out, int depth) {
   using Kind = RequestOpView::Kind;
-  return Scan(encoded, [out](const Field& field) {
+  return Scan(encoded, [out, depth](const Field& field) {
     if (field.number < 1 || field.number > 4) return true;
     if (field.type != Type::kLength) return false;
     switch (field.number) {
@@ -173,21 +173,21 @@ bool Parse(std::string_view encoded, RequestOpView* out) {
     }
     out->kind = Kind::kTxn;
     out->txn = std::make_unique<TxnRequestView>();
-    return Parse(field.bytes, out->txn.get());
+    return depth < kMaxTxnDepth && Parse(field.bytes, out->txn.get(), depth + 1);
   });
 }
 
-bool Parse(std::string_view encoded, TxnRequestView* out) {
-  return Scan(encoded, [out](const Field& field) {
+bool Parse(std::string_view encoded, TxnRequestView* out, int depth) {
+  return Scan(encoded, [out, depth](const Field& field) {
     if (field.number < 1 || field.number > 3) return true;
     if (field.type != Type::kLength) return false;
     switch (field.number) {
       case 1:
         return Parse(field.bytes, &out->compare.emplace_back());
       case 2:
-        return Parse(field.bytes, &out->success.emplace_back());
+        return Parse(field.bytes, &out->success.emplace_back(), depth);
       default:
-        return Parse(field.bytes, &out->failure.emplace_back());
+        return Parse(field.bytes, &out->failure.emplace_back(), depth);
     }
   });
 }

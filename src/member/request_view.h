@@ -85,6 +85,8 @@ std::optional<RangeRequestView> ParseRangeRequest(std::string_view encoded);
 std::optional<PutRequestView> ParsePutRequest(std::string_view encoded);
 std::optional<DeleteRangeRequestView> ParseDeleteRangeRequest(std::string_view encoded);
 std::optional<TxnRequestView> ParseTxnRequest(std::string_view encoded);
+/// Transactions inside one another beyond this are malformed: they are walked over by recursion.
+inline constexpr int kMaxTxnDepth = 1000;
 
 /// Only ranges at the top level: nothing that has to go through the log (an empty transaction included).
 bool IsReadOnly(const TxnRequestView& txn);
