@@ -16,6 +16,10 @@ add_compile_definitions(BOOST_ASIO_NO_DEPRECATED BOOST_ASIO_SEPARATE_COMPILATION
 
 if(KVORUM_SANITIZE)
   add_compile_options(-fsanitize=${KVORUM_SANITIZE} -fno-sanitize-recover=all)
+  if(KVORUM_SANITIZE MATCHES "undefined")
+    # Looks whether memory is readable by writing it to a pipe, and calls it damaged where descriptors have run out.
+    add_compile_options(-fno-sanitize=vptr)
+  endif()
   add_link_options(-fsanitize=${KVORUM_SANITIZE})
 endif()
 
