@@ -3,7 +3,6 @@ lease=$(etcdctl lease grant 1000 | cut -d' ' -f2)
 run etcdctl put --lease="$lease" a 1
 run etcdctl put --lease="$lease" b 2
 run etcdctl get a -w json
-run etcdctl lease timetolive "$lease" --keys
 run etcdctl lease list
 run etcdctl lease keep-alive --once "$lease"
 run etcdctl put a detached
