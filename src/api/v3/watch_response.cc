@@ -66,15 +66,20 @@ std::string EncodeWatchNotice(const ResponseHeader& header, uint64_t term, const
   return out;
 }
 
-std::vector<grpc::Payload> EncodeWatchBatch(const ResponseHeader& header, uint64_t term,
-                                            mvcc::WatchBatch batch, size_t fragment_bytes) {
+grpc::Payload EncodeWatchBatch(const ResponseHeader& header, uint64_t term, mvcc::WatchBatch batch) {
+  return {.head = EncodeHead(header, term, batch.revision, batch.watch_id),
+          .shared = std::move(batch.events)};
+}
+
+std::vector<grpc::Payload> EncodeWatchFragments(const ResponseHeader& header, uint64_t term,
+                                                mvcc::WatchBatch batch, size_t limit) {
   std::string head = EncodeHead(header, term, batch.revision, batch.watch_id);
-  if (fragment_bytes == 0 || batch.event_count < 2 || head.size() + batch.bytes < fragment_bytes) {
+  if (batch.event_count < 2 || head.size() + batch.bytes < limit) {
     std::vector<grpc::Payload> whole(1);
     whole[0] = {.head = std::move(head), .shared = std::move(batch.events)};
     return whole;
   }
-  Fragmenter fragmenter(std::move(head), fragment_bytes);
+  Fragmenter fragmenter(std::move(head), limit);
   for (Bytes& event : batch.events) fragmenter.Add(std::move(event));
   return fragmenter.Finish();
 }

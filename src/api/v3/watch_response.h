@@ -25,11 +25,13 @@ struct WatchNotice {
 };
 std::string EncodeWatchNotice(const ResponseHeader& header, uint64_t term, const WatchNotice& notice);
 
-/// The responses that carry a batch. One, unless `fragment_bytes` is not 0: then one of that encoded size or
-/// more, with two events or more, is cut into pieces under it, each of as many events as fit and at least one
-/// (reference: v3-api.md §6.8).
-/// REQUIRES: a batch with events.
-std::vector<grpc::Payload> EncodeWatchBatch(const ResponseHeader& header, uint64_t term,
-                                            mvcc::WatchBatch batch, size_t fragment_bytes);
+/// The response that carries a batch. REQUIRES: a batch with events.
+grpc::Payload EncodeWatchBatch(const ResponseHeader& header, uint64_t term, mvcc::WatchBatch batch);
+
+/// The same for a watcher that wants fragments: a response of `limit` encoded bytes or more, with two events
+/// or more, is cut into pieces under it, each of as many events as fit and at least one (reference: v3-api.md
+/// §6.8).
+std::vector<grpc::Payload> EncodeWatchFragments(const ResponseHeader& header, uint64_t term,
+                                                mvcc::WatchBatch batch, size_t limit);
 
 }  // namespace kvorum::api_v3

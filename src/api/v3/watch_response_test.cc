@@ -40,10 +40,9 @@ mvcc::WatchBatch Batch(const std::vector<size_t>& sizes) {
 TEST(ApiV3WatchResponse, SharesTheEventsOfAnUncutResponse) {
   mvcc::WatchBatch batch = Batch({3, 4});
   const char* const data = batch.events[0].data();
-  const auto payloads = EncodeWatchBatch(kHeader, 9, batch, 0);
-  ASSERT_EQ(payloads.size(), 1u);
-  EXPECT_EQ(payloads[0].shared[0].data(), data);
-  const etcdserverpb::WatchResponse response = Decode(payloads[0]);
+  const grpc::Payload payload = EncodeWatchBatch(kHeader, 9, batch);
+  EXPECT_EQ(payload.shared[0].data(), data);
+  const etcdserverpb::WatchResponse response = Decode(payload);
   EXPECT_EQ(response.header().cluster_id(), 0x1234567890abcdefu);
   EXPECT_EQ(response.header().member_id(), 7u);
   EXPECT_EQ(response.header().revision(), 42);
@@ -76,8 +75,8 @@ RC_GTEST_PROP(ApiV3WatchResponse, FragmentsHoldWhatFitsAndLoseNothing, ()) {
       *rc::gen::nonEmpty(rc::gen::container<std::vector<size_t>>(rc::gen::inRange<size_t>(0, 60)));
   const auto limit = *rc::gen::inRange<size_t>(1, 300);
   const mvcc::WatchBatch batch = Batch(sizes);
-  const etcdserverpb::WatchResponse whole = Decode(EncodeWatchBatch(kHeader, 1, batch, 0)[0]);
-  const auto pieces = EncodeWatchBatch(kHeader, 1, batch, limit);
+  const etcdserverpb::WatchResponse whole = Decode(EncodeWatchBatch(kHeader, 1, batch));
+  const auto pieces = EncodeWatchFragments(kHeader, 1, batch, limit);
   RC_ASSERT(pieces.size() == 1u || (whole.ByteSizeLong() >= limit && sizes.size() >= 2));
   int events = 0;
   for (size_t i = 0; i < pieces.size(); ++i) {

@@ -218,24 +218,31 @@ class WatchHandler final : public grpc::StreamHandler {
       wishes_.erase(batch.watch_id);
       return Send({.watch_id = batch.watch_id, .canceled = true, .compact_revision = batch.compact_revision});
     }
-    size_t fragment_bytes = 0;
     if (!wishes_.empty()) {
       if (const auto found = wishes_.find(batch.watch_id); found != wishes_.end()) {
         found->second.quiet = false;
-        if (found->second.fragment) fragment_bytes = fragment_bytes_;
+        if (found->second.fragment) return SendFragments(term, std::move(batch));
       }
     }
-    for (grpc::Payload& payload : EncodeWatchBatch(core_->header(), term, std::move(batch), fragment_bytes)) {
-      counter_.Sent(payload.size());
-      writer_.Send(std::move(payload));
+    Send(EncodeWatchBatch(core_->header(), term, std::move(batch)));
+  }
+
+  void SendFragments(uint64_t term, mvcc::WatchBatch batch) {
+    for (grpc::Payload& piece :
+         EncodeWatchFragments(core_->header(), term, std::move(batch), fragment_bytes_)) {
+      Send(std::move(piece));
     }
+  }
+
+  void Send(grpc::Payload payload) {
+    counter_.Sent(payload.size());
+    writer_.Send(std::move(payload));
   }
 
   void Send(const WatchNotice& notice) {
     grpc::Payload payload;
     payload.head = EncodeWatchNotice(core_->header(), core_->member().status().term, notice);
-    counter_.Sent(payload.size());
-    writer_.Send(std::move(payload));
+    Send(std::move(payload));
   }
 
   /// REQUIRES: the caller touches nothing of this afterwards.
