@@ -88,8 +88,10 @@ absl::Status Cluster::Load() {
 
   absl::MutexLock lock(&mutex_);
   members_ = std::move(members);
+  RefreshLocal();
   removed_ = std::move(removed);
   version_ = version.value_or(std::string_view());
+  version_changes_.fetch_add(1, std::memory_order_release);
   downgrade_ = std::move(downgrade);
   return absl::OkStatus();
 }
@@ -105,6 +107,12 @@ void Cluster::AddMember(const Member& member, Persist persist) {
   if (persist == Persist::kYes) Store(sorted);
   absl::MutexLock lock(&mutex_);
   members_[member.id] = std::move(sorted);
+  RefreshLocal();
+}
+
+void Cluster::RefreshLocal() {
+  const auto local = members_.find(local_);
+  local_is_learner_.store(local != members_.end() && local->second.is_learner, std::memory_order_release);
 }
 
 void Cluster::RemoveMember(MemberId id, Persist persist) {
@@ -114,6 +122,7 @@ void Cluster::RemoveMember(MemberId id, Persist persist) {
   }
   absl::MutexLock lock(&mutex_);
   members_.erase(id);
+  RefreshLocal();
   removed_.insert(id);
 }
 
@@ -146,6 +155,7 @@ void Cluster::SetVersion(std::string version, Persist persist) {
   if (persist == Persist::kYes) backend_->Put(Bucket::kCluster, kVersionKey, Bytes::Copy(version));
   absl::MutexLock lock(&mutex_);
   version_ = std::move(version);
+  version_changes_.fetch_add(1, std::memory_order_release);
 }
 
 void Cluster::SetDowngrade(Downgrade downgrade, Persist persist) {
@@ -224,12 +234,6 @@ std::optional<Member> Cluster::Find(MemberId id) const {
 bool Cluster::IsRemoved(MemberId id) const {
   absl::ReaderMutexLock lock(&mutex_);
   return removed_.contains(id);
-}
-
-bool Cluster::IsLocalLearner() const {
-  absl::ReaderMutexLock lock(&mutex_);
-  const auto it = members_.find(local_);
-  return it != members_.end() && it->second.is_learner;
 }
 
 std::string Cluster::version() const {

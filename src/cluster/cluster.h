@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -97,9 +98,12 @@ class Cluster {
   std::vector<Member> members() const;  ///< by id
   std::optional<Member> Find(MemberId id) const;
   bool IsRemoved(MemberId id) const;
-  bool IsLocalLearner() const;
+  /// Without a lock: asked for each request.
+  bool IsLocalLearner() const { return local_is_learner_.load(std::memory_order_acquire); }
   /// "3.7.0"; empty until it is decided.
   std::string version() const;
+  /// Rises when `version()` changed; without a lock.
+  uint64_t version_changes() const { return version_changes_.load(std::memory_order_acquire); }
   Downgrade downgrade() const;
   std::set<MemberId> removed() const;
   /// Who votes and who learns by the membership, each list in id order.
@@ -110,9 +114,16 @@ class Cluster {
   absl::Status ValidateContext(const raft::ConfChange& change) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   bool UrlTaken(const Member& by, MemberId except) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
 
+  /// After every change of members_.
+  void RefreshLocal() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
   const MemberId local_;
   const ClusterId id_;
   backend::Backend* const backend_;
+  // Copies of what the lock guards, for readers that come with every request; written under the lock.
+  std::atomic<bool> local_is_learner_{false};
+  std::atomic<uint64_t> version_changes_{0};
+
   mutable absl::Mutex mutex_;
   std::map<MemberId, Member> members_ ABSL_GUARDED_BY(mutex_);
   std::set<MemberId> removed_ ABSL_GUARDED_BY(mutex_);

@@ -51,6 +51,14 @@ std::optional<std::pair<int, int>> MajorMinor(std::string_view version) {
   return std::pair(major, minor);
 }
 
+/// A cluster version that has the API: 3.0 to our own; or none yet.
+bool IsKnownVersion(std::string_view version) {
+  if (version.empty()) return true;
+  const auto known = MajorMinor(version);
+  static const auto own = MajorMinor(kClusterVersion);
+  return known.has_value() && known->first == own->first && known->second <= own->second;
+}
+
 }  // namespace
 
 Core::RequestCounter::RequestCounter(metrics::Family<metrics::Counter>* family, std::string_view kind)
@@ -176,12 +184,13 @@ MethodStats* Core::Find(std::string_view path) {
   return found == methods_.end() ? nullptr : found->second.get();
 }
 
-bool Core::Capable() const {
-  const std::string version = member().cluster().version();
-  if (version.empty() || version == kClusterVersion) return true;
-  const auto known = MajorMinor(version);
-  static const auto own = MajorMinor(kClusterVersion);
-  return known.has_value() && known->first == own->first && known->second <= own->second;
+bool Core::Capable() {
+  const uint64_t change = member().cluster().version_changes();
+  if (capable_at_.load(std::memory_order_acquire) != change) {
+    capable_.store(IsKnownVersion(member().cluster().version()), std::memory_order_relaxed);
+    capable_at_.store(change, std::memory_order_release);
+  }
+  return capable_.load(std::memory_order_relaxed);
 }
 
 absl::Status Core::Admit(const grpc::CallInfo& info, grpc::MethodKind kind) {

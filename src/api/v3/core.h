@@ -81,7 +81,7 @@ class Services::Core {
   };
 
   void AddMethods();
-  bool Capable() const;
+  bool Capable();
 
   const ServicesOptions options_;
   const ResponseHeader header_;
@@ -94,6 +94,10 @@ class Services::Core {
   metrics::Histogram& range_failed_;
   RequestCounter unary_requests_;
   RequestCounter stream_requests_;
+  // Whether the cluster's version is one that we know, as of its change of that number. Written by whoever
+  // sees a newer one, the number last.
+  std::atomic<bool> capable_{true};
+  std::atomic<uint64_t> capable_at_{0};
   std::atomic<size_t> next_bulk_{0};
   std::vector<std::unique_ptr<ThreadExecutor>> bulk_;  // last: their tasks use the rest
 };

@@ -50,7 +50,9 @@ void Status(Call call) {
   response.set_islearner(status.is_learner);
   if (!member.cluster().version().empty()) response.set_storageversion(std::string(kStorageVersion));
   response.set_dbsizequota(quota == 0 ? kDefaultQuotaBytes : quota);
-  response.mutable_downgradeinfo();
+  const cluster::Downgrade downgrade = member.cluster().downgrade();
+  response.mutable_downgradeinfo()->set_enabled(downgrade.enabled);
+  response.mutable_downgradeinfo()->set_targetversion(downgrade.target_version);
   ReplyNow(std::move(call), status.term, response);
 }
 
