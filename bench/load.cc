@@ -28,6 +28,7 @@ class Run {
     start_ = Clock::now();
     ++under_way_;  // keeps the run open while it begins
     if (options_.rate != 0) {
+      ++under_way_;  // and while it ticks
       Tick();
     } else {
       for (uint64_t stream = 0; stream < options_.streams; ++stream) {
@@ -41,7 +42,7 @@ class Run {
   void Tick() {
     const auto now = Clock::now();
     const auto interval = std::chrono::nanoseconds(1'000'000'000 / options_.rate);
-    if (over(now)) return;
+    if (over(now)) return Release();
     for (; start_ + sent_ * interval <= now; ++sent_) {
       Send(*connections_[sent_ % connections_.size()], start_ + sent_ * interval);
     }
