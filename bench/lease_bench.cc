@@ -25,6 +25,10 @@ class NoBackend final : public backend::Backend {
   backend::AppliedPosition applied() const override { return {}; }
   void Commit(absl::AnyInvocable<void(absl::Status)> done) override { done(absl::OkStatus()); }
   backend::Sizes sizes() const override { return {}; }
+  void Replace(std::unique_ptr<backend::ReadView>, backend::AppliedPosition,
+               absl::AnyInvocable<void(absl::Status)> done) override {
+    done(absl::OkStatus());
+  }
   void Defragment(absl::AnyInvocable<void(absl::Status)> done) override { done(absl::OkStatus()); }
   absl::Status Close() override { return absl::OkStatus(); }
 };

@@ -10,7 +10,6 @@ set(KVORUM_USES_base_testing "base")
 set(KVORUM_USES_raft "base")
 set(KVORUM_USES_backend "base")
 set(KVORUM_USES_http "base")
-set(KVORUM_USES_bbolt "base")
 set(KVORUM_USES_v2store "base")
 set(KVORUM_USES_config "base")
 
@@ -22,18 +21,20 @@ set(KVORUM_USES_lease "base;backend")
 set(KVORUM_USES_auth "base;backend")
 set(KVORUM_USES_cluster "base;backend;raft")
 set(KVORUM_USES_grpc "base;http")
+set(KVORUM_USES_bbolt "base;backend")
 
 # floor 2
 set(KVORUM_USES_member "base;raft;wal;snap;backend;mvcc;v2store;lease;auth;cluster")
-set(KVORUM_USES_peer "base;raft;http;cluster;member")
-set(KVORUM_USES_bootstrap "base;raft;wal;snap;backend;cluster;member")
+set(KVORUM_USES_peer "base;raft;backend;bbolt;snap;http;cluster;lease;mvcc;member")
+set(KVORUM_USES_bootstrap "base;raft;wal;snap;backend;bbolt;cluster;member")
 
 # floor 3
-set(KVORUM_USES_api_v3 "base;raft;backend;mvcc;lease;auth;cluster;http;grpc;member")
+set(KVORUM_USES_api_v3 "base;raft;backend;bbolt;mvcc;lease;auth;cluster;http;grpc;member")
 set(KVORUM_USES_api_admin "base;raft;backend;mvcc;cluster;http;grpc;member")
 set(KVORUM_USES_api_gateway "base;http;grpc")
 set(KVORUM_USES_client "base;http;grpc")
 
 # floor 4
 set(KVORUM_USES_cmd_kvorum
-    "base;config;raft;wal;snap;backend;mvcc;lease;auth;cluster;http;grpc;member;bootstrap;peer;api_v3;api_admin;api_gateway")
+    "base;config;raft;wal;snap;backend;bbolt;mvcc;lease;auth;cluster;http;grpc;member;bootstrap;peer;api_v3;api_admin;api_gateway")
+set(KVORUM_USES_cmd_kvorumutl "base;raft;wal;snap;backend;bbolt;mvcc;lease;cluster;http;grpc;member;bootstrap")

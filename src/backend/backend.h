@@ -97,6 +97,14 @@ class Backend {
   /// database goes on as it was.
   virtual void Defragment(absl::AnyInvocable<void(absl::Status)> done) = 0;
 
+  /// Puts `content` in the place of everything, and `position` in the place of the applied position: the
+  /// database that came with a snapshot. Views that are open keep what they see. After a crash the database
+  /// is either the old or the new one. `done` runs on another thread. Errors: ResourceExhausted where the
+  /// disk has no room, DataLoss where `content` is damaged; the database is as it was then. REQUIRES: no
+  /// entry is open, and nothing is put until `done` was called
+  virtual void Replace(std::unique_ptr<ReadView> content, AppliedPosition position,
+                       absl::AnyInvocable<void(absl::Status)> done) = 0;
+
   /// Commits what is there and closes. No call may follow. REQUIRES: no entry is open, no view is left
   virtual absl::Status Close() = 0;
 };

@@ -11,6 +11,10 @@
 
 namespace kvorum::backend {
 
+void LmdbBackend::Replace(std::unique_ptr<ReadView> /*content*/, AppliedPosition /*position*/, Done done) {
+  done(absl::UnimplementedError("not there yet"));
+}
+
 void LmdbBackend::Defragment(Done done) {
   absl::MutexLock lock(&mutex_);
   absl::Status refusal;

@@ -50,6 +50,7 @@ class LmdbBackend final : public Backend, private ViewOwner {
   AppliedPosition applied() const override;
   void Commit(Done done) override;
   Sizes sizes() const override;
+  void Replace(std::unique_ptr<ReadView> content, AppliedPosition position, Done done) override;
   void Defragment(Done done) override;
   absl::Status Close() override;
 

@@ -128,6 +128,9 @@ class MemoryBackendImpl final : public MemoryBackend {
     return {.total_bytes = total_, .in_use_bytes = in_use_};
   }
 
+  void Replace(std::unique_ptr<ReadView>, AppliedPosition, Done done) override {
+    done(absl::UnimplementedError("not there yet"));
+  }
   void Defragment(Done done) override {
     {
       absl::MutexLock lock(&mutex_);

@@ -76,13 +76,13 @@ struct MemberStatus {
 /// Thread rule: every public method is thread-safe unless it says otherwise. Callbacks run on an executor of
 /// the member and must return at once; they are called exactly once, also at a stop ("etcdserver: server
 /// stopped").
-class Member {
+class Member : public PeerReceiver {
  public:
   /// Builds store, leases and membership from the backend and takes the log over. Errors: DataLoss where they
   /// contradict each other.
   static absl::StatusOr<std::unique_ptr<Member>> Create(MemberOptions options, const Ports& ports,
                                                         StartState start);
-  virtual ~Member() = default;
+  ~Member() override = default;
 
   /// Starts ticking. `ready` is called when the member has published its name and client URLs through the
   /// log.
@@ -128,8 +128,27 @@ class Member {
   virtual void LeaseTimeToLive(LeaseId id, bool with_keys,
                                absl::AnyInvocable<void(absl::StatusOr<lease::LeaseView>)> done) = 0;
 
-  /// A raft message from another member.
-  virtual void Receive(raft::Message message) = 0;
+  // The cluster (reference: v3-api.md §6.10, proxy-discovery.md on reconfiguration). Each gives the members
+  // as of the change. Errors: those of v3-errors.md §6 in etcd's internal texts, and those of Propose.
+  using MembersDone = absl::AnyInvocable<void(absl::StatusOr<std::vector<cluster::Member>>)>;
+
+  /// `member`: peer URLs, and whether it begins as a learner; gets its id from its URLs and the time. The new
+  /// member is the one of `members` that has these URLs.
+  virtual void AddMember(cluster::Member member, MonotonicTime deadline, MembersDone done) = 0;
+  virtual void RemoveMember(MemberId id, MonotonicTime deadline, MembersDone done) = 0;
+  virtual void UpdateMember(MemberId id, std::vector<std::string> peer_urls, MonotonicTime deadline,
+                            MembersDone done) = 0;
+  /// The leader decides whether the learner has caught up; asked for on another member, it is asked there.
+  virtual void PromoteMember(MemberId id, MonotonicTime deadline, MembersDone done) = 0;
+  /// `done` when `to` leads. Errors: "etcdserver: not leader", "etcdserver: bad leader transferee" and time
+  /// outs.
+  virtual void MoveLeader(MemberId to, MonotonicTime deadline,
+                          absl::AnyInvocable<void(absl::Status)> done) = 0;
+
+  enum class DowngradeAction : uint8_t { kValidate, kEnable, kCancel };
+  /// `done` gets the cluster version.
+  virtual void ChangeDowngrade(DowngradeAction action, std::string target_version, MonotonicTime deadline,
+                               absl::AnyInvocable<void(absl::StatusOr<std::string>)> done) = 0;
 
   // Parts, for reading.
 

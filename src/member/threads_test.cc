@@ -25,6 +25,12 @@ class ThreadedDisk final : public wal::LogStorage, public SnapshotStorage {
     saves_.fetch_add(1);
     thread_.Post([done = std::move(done)]() mutable { done(absl::OkStatus()); });
   }
+  void OpenDatabase(
+      raft::Index,
+      absl::AnyInvocable<void(absl::StatusOr<std::unique_ptr<backend::ReadView>>)> done) override {
+    done(absl::NotFoundError("no database"));
+  }
+  void ReleaseDatabases(raft::Index) override {}
   int saves() const { return saves_.load(); }
   void Stop() { thread_.Stop(); }
 

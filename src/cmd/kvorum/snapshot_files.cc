@@ -18,4 +18,14 @@ void SnapshotFiles::Save(raft::Snapshot snapshot, absl::AnyInvocable<void(absl::
   });
 }
 
+void SnapshotFiles::OpenDatabase(
+    raft::Index /*index*/,
+    absl::AnyInvocable<void(absl::StatusOr<std::unique_ptr<backend::ReadView>>)> done) {
+  executor_.Post([done = std::move(done)]() mutable { done(absl::NotFoundError("no database")); });
+}
+
+void SnapshotFiles::ReleaseDatabases(raft::Index index) {
+  executor_.Post([this, index] { snapshotter_.ReleaseDatabases(index).IgnoreError(); });
+}
+
 }  // namespace kvorum::cmd

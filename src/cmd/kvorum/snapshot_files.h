@@ -16,6 +16,10 @@ class SnapshotFiles final : public member::SnapshotStorage {
                 metrics::Registry* metrics);
 
   void Save(raft::Snapshot snapshot, absl::AnyInvocable<void(absl::Status)> done) override;
+  void OpenDatabase(
+      raft::Index index,
+      absl::AnyInvocable<void(absl::StatusOr<std::unique_ptr<backend::ReadView>>)> done) override;
+  void ReleaseDatabases(raft::Index index) override;
 
   /// Finishes what is queued and joins the thread.
   void Stop() { executor_.Stop(); }

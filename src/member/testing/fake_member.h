@@ -145,6 +145,31 @@ class FakeMember final : public member::Member {
     done(lessor_->Get(id, with_keys));
   }
   void Receive(raft::Message) override {}
+  void ReceiveSnapshot(raft::Message, absl::AnyInvocable<void(absl::Status)> done) override {
+    done(absl::UnimplementedError("not there yet"));
+  }
+  void ReportUnreachable(raft::NodeId) override {}
+  void ReportSnapshot(raft::NodeId, bool) override {}
+  void OnRemoved() override {}
+  void AddMember(cluster::Member, MonotonicTime, MembersDone done) override {
+    done(absl::UnimplementedError("not there yet"));
+  }
+  void RemoveMember(MemberId, MonotonicTime, MembersDone done) override {
+    done(absl::UnimplementedError("not there yet"));
+  }
+  void UpdateMember(MemberId, std::vector<std::string>, MonotonicTime, MembersDone done) override {
+    done(absl::UnimplementedError("not there yet"));
+  }
+  void PromoteMember(MemberId, MonotonicTime, MembersDone done) override {
+    done(absl::UnimplementedError("not there yet"));
+  }
+  void MoveLeader(MemberId, MonotonicTime, absl::AnyInvocable<void(absl::Status)> done) override {
+    done(absl::UnimplementedError("not there yet"));
+  }
+  void ChangeDowngrade(DowngradeAction, std::string, MonotonicTime,
+                       absl::AnyInvocable<void(absl::StatusOr<std::string>)> done) override {
+    done(absl::UnimplementedError("not there yet"));
+  }
   mvcc::Store& store() override { return *store_; }
   const lease::Lessor& lessor() const override { return *lessor_; }
   const cluster::Cluster& cluster() const override { return *cluster_; }

@@ -77,6 +77,13 @@ class FakeDisk final : public wal::LogStorage, public SnapshotStorage {
     saves_.emplace_back(std::move(snapshot), std::move(done));
   }
 
+  void OpenDatabase(
+      raft::Index,
+      absl::AnyInvocable<void(absl::StatusOr<std::unique_ptr<backend::ReadView>>)> done) override {
+    done(absl::NotFoundError("no database"));
+  }
+  void ReleaseDatabases(raft::Index) override {}
+
   /// Finishes one write; false where none waits.
   bool RunOne() {
     if (!writes_.empty()) {
@@ -158,6 +165,7 @@ class FakeNetwork {
     void Send(std::vector<raft::Message> messages) override {
       for (raft::Message& message : messages) network_->messages_.push_back(std::move(message));
     }
+    void SendSnapshot(OutgoingSnapshot) override {}
     void AddPeer(raft::NodeId, const std::vector<std::string>&) override {}
     void RemovePeer(raft::NodeId) override {}
     void UpdatePeer(raft::NodeId, const std::vector<std::string>&) override {}
