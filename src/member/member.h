@@ -36,6 +36,9 @@ struct MemberOptions {
   size_t compaction_batch_limit = 1'000;
   std::chrono::nanoseconds compaction_sleep_interval = std::chrono::milliseconds(10);
   std::chrono::nanoseconds warning_apply_duration = std::chrono::milliseconds(100);
+  /// Refuses changes of the membership after which too few members could be running.
+  bool strict_reconfig_check = true;
+  size_t max_learners = cluster::kMaxLearners;
 
   /// How long a request may take: 5 s and twice the election timeout.
   std::chrono::nanoseconds request_timeout() const { return std::chrono::seconds(5) + 2 * election_timeout; }
@@ -48,6 +51,8 @@ struct StartState {
   std::unique_ptr<raft::MemoryStorage> log;  ///< snapshot, hard state and entries
   /// A new cluster: its first members, in id order. Empty on a restart.
   std::vector<cluster::Member> bootstrap_members;
+  /// Joining a cluster that exists: who is in it, so that they can be reached before the log tells.
+  std::vector<cluster::Member> known_members;
 };
 
 enum class AlarmType : uint8_t { kNone = 0, kNoSpace = 1, kCorrupt = 2 };
@@ -68,6 +73,8 @@ struct MemberStatus {
   bool ready = false;  ///< has published itself: clients may be served
   raft::Role role = raft::Role::kFollower;
   uint64_t vote = 0;
+  /// A write of the log has been under way for longer than two election timeouts.
+  bool disk_stalled = false;
 };
 
 /// One member of a cluster: proposals go through consensus and the log, are applied in order to the store,

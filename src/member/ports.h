@@ -130,6 +130,9 @@ struct Ports {
   /// The log, a snapshot or the database failed: nothing is acknowledged any more and the process has to
   /// stop. Called once, from any thread, without locks; must return at once.
   std::function<void(absl::Status)> on_fatal;
+  /// This member was removed from the cluster for good and has said so in the log: the process has to end,
+  /// with exit status 0. Called once, from any thread, without locks; must return at once. Null: as on_fatal.
+  std::function<void()> on_removed;
 };
 
 }  // namespace kvorum::member
