@@ -102,7 +102,7 @@ std::vector<std::unique_ptr<grpc::ClientConnection>> ConnectAll(http::Loop& loop
   for (uint64_t i = 0; i < count; ++i) {
     absl::Notification done;
     loop.Post([&] {
-      grpc::ClientConnection::Connect(loop, options.target, [&](auto connection) {
+      grpc::ClientConnection::Connect(loop, options.targets[i % options.targets.size()], [&](auto connection) {
         if (!connection.ok()) {
           std::fprintf(stderr, "kvorum-bench: %s\n", connection.status().ToString().c_str());
           std::exit(1);

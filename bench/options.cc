@@ -14,7 +14,7 @@ namespace {
       stderr,
       "kvorum-bench: %.*s\n"
       "usage: kvorum-bench fill|run|watch-fanout|watch-keys|hold-watchers|hold-leases [--name=value …]\n"
-      "  --target --workload --connections --streams --seconds --keys --key-bytes --value-bytes\n"
+      "  --target=HOST:PORT[,HOST:PORT…] --workload --connections --streams --seconds --keys --key-bytes --value-bytes\n"
       "  --watchers --watch-streams --events --leases --rate\n",
       static_cast<int>(problem.size()), problem.data());
   std::exit(1);
@@ -25,6 +25,16 @@ template <typename Number>
 bool Parse(std::string_view text, Number* number) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *number);
   return error == std::errc() && end == text.data() + text.size();
+}
+
+std::vector<std::string> Split(std::string_view list) {
+  std::vector<std::string> parts;
+  while (true) {
+    const size_t comma = list.find(',');
+    parts.emplace_back(list.substr(0, comma));
+    if (comma == std::string_view::npos) return parts;
+    list.remove_prefix(comma + 1);
+  }
 }
 
 }  // namespace
@@ -50,7 +60,7 @@ Options ParseOptions(int argc, char** argv) {
     const std::string_view name = argument.substr(2, equals - 2);
     const std::string_view value = argument.substr(equals + 1);
     if (name == "target") {
-      options.target = value;
+      options.targets = Split(value);
     } else if (name == "workload") {
       options.workload = value;
     } else if (name == "seconds") {

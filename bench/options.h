@@ -4,13 +4,14 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <vector>
 
 namespace kvorum::bench {
 
 /// The command line: a mode, then `--name=value` each.
 struct Options {
   std::string mode;
-  std::string target = "127.0.0.1:2379";
+  std::vector<std::string> targets = {"127.0.0.1:2379"};  ///< connections are spread over them
   std::string workload = "get";  ///< of mode run: get, get-linearizable, put, mix, txn, list
   uint64_t connections = 16;
   uint64_t streams = 8;  ///< requests under way on each connection
