@@ -102,14 +102,15 @@ std::vector<std::unique_ptr<grpc::ClientConnection>> ConnectAll(http::Loop& loop
   for (uint64_t i = 0; i < count; ++i) {
     absl::Notification done;
     loop.Post([&] {
-      grpc::ClientConnection::Connect(loop, options.targets[i % options.targets.size()], [&](auto connection) {
-        if (!connection.ok()) {
-          std::fprintf(stderr, "kvorum-bench: %s\n", connection.status().ToString().c_str());
-          std::exit(1);
-        }
-        connections.push_back(*std::move(connection));
-        done.Notify();
-      });
+      grpc::ClientConnection::Connect(
+          loop, options.targets[i % options.targets.size()], [&](auto connection) {
+            if (!connection.ok()) {
+              std::fprintf(stderr, "kvorum-bench: %s\n", connection.status().ToString().c_str());
+              std::exit(1);
+            }
+            connections.push_back(*std::move(connection));
+            done.Notify();
+          });
     });
     done.WaitForNotification();
   }

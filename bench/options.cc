@@ -14,7 +14,8 @@ namespace {
       stderr,
       "kvorum-bench: %.*s\n"
       "usage: kvorum-bench fill|run|watch-fanout|watch-keys|hold-watchers|hold-leases [--name=value …]\n"
-      "  --target=HOST:PORT[,HOST:PORT…] --workload --connections --streams --seconds --keys --key-bytes --value-bytes\n"
+      "  --target=HOST:PORT[,HOST:PORT…] --workload --connections --streams --seconds --keys --key-bytes "
+      "--value-bytes\n"
       "  --watchers --watch-streams --events --leases --rate\n",
       static_cast<int>(problem.size()), problem.data());
   std::exit(1);
