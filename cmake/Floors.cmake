@@ -29,7 +29,7 @@ set(KVORUM_USES_peer "base;raft;backend;bbolt;snap;http;cluster;lease;mvcc;membe
 set(KVORUM_USES_bootstrap "base;raft;wal;snap;backend;bbolt;cluster;member")
 
 # floor 3
-set(KVORUM_USES_api_v3 "base;raft;backend;bbolt;mvcc;lease;auth;cluster;http;grpc;member")
+set(KVORUM_USES_api_v3 "base;config;raft;backend;bbolt;mvcc;lease;auth;cluster;http;grpc;member")
 set(KVORUM_USES_api_admin "base;raft;backend;mvcc;cluster;http;grpc;member")
 set(KVORUM_USES_api_gateway "base;http;grpc")
 set(KVORUM_USES_client "base;http;grpc")

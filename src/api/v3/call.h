@@ -3,6 +3,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 #include "absl/functional/function_ref.h"
@@ -71,6 +72,26 @@ void Propose(Call call, member::RequestKind kind, std::string_view encoded);
 /// The same, with what else is to be done on the call's loop with a result that is no error.
 void Propose(Call call, member::RequestKind kind, std::string_view encoded,
              absl::AnyInvocable<void(Call, member::ApplyResult)> then);
+
+/// A callback for the member: on the call's loop, `answer(Call, result)` with a result that is no error, else
+/// the error. `Result`: an absl::Status or an absl::StatusOr.
+template <typename Result, typename Answer>
+absl::AnyInvocable<void(Result)> AnswerOnLoop(Call call, Answer answer) {
+  return [call = std::move(call), answer = std::move(answer)](Result result) mutable {
+    http::Loop& loop = call.loop();
+    loop.Post([call = std::move(call), answer = std::move(answer), result = std::move(result)]() mutable {
+      if (!result.ok()) {
+        if constexpr (std::is_same_v<Result, absl::Status>) {
+          call.Fail(result);
+        } else {
+          call.Fail(result.status());
+        }
+        return;
+      }
+      answer(std::move(call), std::move(result));
+    });
+  };
+}
 
 /// Runs `read(Call)` on the call's loop, at once or later, when a linearizable read may be made; answers with
 /// the error where that cannot be had.

@@ -56,12 +56,25 @@ TEST_F(ApiV3Core, ChecksInEtcdsOrder) {
   EXPECT_EQ(Status({{"client-api-version", "\xff"}, {"hasleader", "true"}}), NotCapableError());
 }
 
+TEST_F(ApiV3Core, ALearnerAnswersLittle) {
+  member_.mutable_cluster().AddMember(
+      {.id = member_.id(), .peer_urls = {"http://127.0.0.1:2380"}, .is_learner = true},
+      cluster::Cluster::Persist::kNo);
+  EXPECT_TRUE(Status().ok());
+  for (const char* method : {"KV/Put", "Lease/LeaseGrant", "Cluster/MemberAdd", "Cluster/MemberList",
+                             "Maintenance/MoveLeader", "Maintenance/Downgrade"}) {
+    EXPECT_EQ(server_.CallRaw(fmt::format("/etcdserverpb.{}", method), "").status(),
+              NotSupportedForLearnerError())
+        << method;
+  }
+}
+
 TEST_F(ApiV3Core, MethodsThatDoNotExistAreUnimplemented) {
   EXPECT_EQ(server_.CallRaw("/etcdserverpb.KV/Nothing", "").status(),
             absl::UnimplementedError("unknown method Nothing for service etcdserverpb.KV"));
   EXPECT_EQ(server_.CallRaw("/etcdserverpb.Nothing/Range", "").status(),
             absl::UnimplementedError("unknown service etcdserverpb.Nothing"));
-  EXPECT_EQ(server_.CallRaw("/etcdserverpb.Maintenance/Downgrade", "").status().code(),
+  EXPECT_EQ(server_.CallRaw("/etcdserverpb.Auth/UserList", "").status().code(),
             absl::StatusCode::kUnimplemented);
 }
 

@@ -135,10 +135,9 @@ absl::Status InvalidClientApiVersionError() { return Named("etcdserver: invalid 
 absl::Status InvalidSortOptionError() { return Named("etcdserver: invalid sort option"); }
 absl::Status KeyNotFoundError() { return Named("etcdserver: key not found"); }
 absl::Status NoLeaderError() { return Named("etcdserver: no leader"); }
-absl::Status NotLeaderError() { return Named("etcdserver: not leader"); }
 absl::Status NotCapableError() { return Named("etcdserver: not capable"); }
 absl::Status NotSupportedForLearnerError() { return Named("etcdserver: rpc not supported for learner"); }
-absl::Status BadLeaderTransfereeError() { return Named("etcdserver: bad leader transferee"); }
+absl::Status InvalidMemberUrlsError() { return Named("etcdserver: given member URLs are invalid"); }
 
 absl::Status MalformedRequestError() {
   return absl::InternalError(

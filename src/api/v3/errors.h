@@ -17,10 +17,9 @@ absl::Status InvalidClientApiVersionError();
 absl::Status InvalidSortOptionError();
 absl::Status KeyNotFoundError();
 absl::Status NoLeaderError();
-absl::Status NotLeaderError();
 absl::Status NotCapableError();
 absl::Status NotSupportedForLearnerError();
-absl::Status BadLeaderTransfereeError();
+absl::Status InvalidMemberUrlsError();
 /// Internal, gRPC's text for a message that is no Protocol Buffer.
 absl::Status MalformedRequestError();
 

@@ -66,60 +66,80 @@ void Alarm(Call call) {
 
 void Defragment(Call call) {
   member::Member& member = call.member();
-  member.Defragment([call = std::move(call)](absl::Status status) mutable {
-    http::Loop& loop = call.loop();
-    loop.Post([call = std::move(call), status = std::move(status)]() mutable {
-      if (!status.ok()) return call.Fail(status);
-      call.Reply(grpc::Payload(), 0);  // without a header
-    });
-  });
+  member.Defragment(AnswerOnLoop<absl::Status>(std::move(call), [](Call answered, const absl::Status&) {
+    answered.Reply(grpc::Payload(), 0);  // without a header
+  }));
 }
 
 void Hash(Call call) {
   member::Member& member = call.member();
-  member.HashDatabase([call = std::move(call)](absl::StatusOr<uint32_t> hash) mutable {
-    http::Loop& loop = call.loop();
-    loop.Post([call = std::move(call), hash = std::move(hash)]() mutable {
-      if (!hash.ok()) return call.Fail(hash.status());
-      etcdserverpb::HashResponse response;
-      response.set_hash(*hash);
-      const uint64_t term = call.member().status().term;
-      ReplyNow(std::move(call), term, response);
-    });
-  });
+  member.HashDatabase(AnswerOnLoop<absl::StatusOr<uint32_t>>(
+      std::move(call), [](Call answered, const absl::StatusOr<uint32_t>& hash) {
+        etcdserverpb::HashResponse response;
+        response.set_hash(*hash);
+        const uint64_t term = answered.member().status().term;
+        ReplyNow(std::move(answered), term, response);
+      }));
 }
 
 void HashKv(Call call) {
   etcdserverpb::HashKVRequest request;
   if (!Parse(call.request(), &request)) return call.FailWith(MalformedRequestError());
   member::Member& member = call.member();
-  member.HashKv(request.revision(), [call = std::move(call)](absl::StatusOr<mvcc::HashResult> hash) mutable {
-    http::Loop& loop = call.loop();
-    loop.Post([call = std::move(call), hash = std::move(hash)]() mutable {
-      if (!hash.ok()) return call.Fail(hash.status());
-      etcdserverpb::HashKVResponse response;
-      response.set_hash(hash->hash);
-      response.set_compact_revision(hash->compact_revision);
-      response.set_hash_revision(hash->revision);
-      call.Reply(hash->current_revision, call.member().status().term, response.SerializeAsString());
-    });
-  });
+  member.HashKv(request.revision(),
+                AnswerOnLoop<absl::StatusOr<mvcc::HashResult>>(
+                    std::move(call), [](Call answered, const absl::StatusOr<mvcc::HashResult>& hash) {
+                      etcdserverpb::HashKVResponse response;
+                      response.set_hash(hash->hash);
+                      response.set_compact_revision(hash->compact_revision);
+                      response.set_hash_revision(hash->revision);
+                      const uint64_t term = answered.member().status().term;
+                      answered.Reply(hash->current_revision, term, response.SerializeAsString());
+                    }));
 }
 
-/// Leadership goes to another voter only: there is none yet that it could be handed to, and to whom it
-/// belongs already it is moved at once.
 void MoveLeader(Call call) {
   etcdserverpb::MoveLeaderRequest request;
   if (!Parse(call.request(), &request)) return call.FailWith(MalformedRequestError());
   member::Member& member = call.member();
-  if (!member.status().is_leader) return call.FailWith(NotLeaderError());
-  const std::optional<cluster::Member> target = member.cluster().Find(MemberId(request.targetid()));
-  if (!target.has_value() || target->is_learner) return call.FailWith(BadLeaderTransfereeError());
-  if (target->id != member.id()) {
-    return call.FailWith(
-        absl::UnimplementedError("etcdserver: leadership cannot be moved between members yet"));
+  const MonotonicTime deadline = call.Deadline();
+  member.MoveLeader(MemberId(request.targetid()), deadline,
+                    AnswerOnLoop<absl::Status>(std::move(call), [](Call answered, const absl::Status&) {
+                      answered.Reply(grpc::Payload(), 0);  // without a header
+                    }));
+}
+
+/// "3.7.0" to "3.7".
+std::string MajorMinor(const std::string& version) { return version.substr(0, version.rfind('.')); }
+
+void Downgrade(Call call) {
+  using etcdserverpb::DowngradeRequest;
+  using Action = member::Member::DowngradeAction;
+  DowngradeRequest request;
+  if (!Parse(call.request(), &request)) return call.FailWith(MalformedRequestError());
+  Action action = Action::kValidate;
+  switch (request.action()) {
+    case DowngradeRequest::VALIDATE:
+      break;
+    case DowngradeRequest::ENABLE:
+      action = Action::kEnable;
+      break;
+    case DowngradeRequest::CANCEL:
+      action = Action::kCancel;
+      break;
+    default:
+      return call.FailWith(absl::UnknownError("etcdserver: unknown method"));
   }
-  call.Reply(grpc::Payload(), 0);  // without a header
+  member::Member& member = call.member();
+  const MonotonicTime deadline = call.Deadline();
+  member.ChangeDowngrade(action, request.version(), deadline,
+                         AnswerOnLoop<absl::StatusOr<std::string>>(
+                             std::move(call), [](Call answered, const absl::StatusOr<std::string>& version) {
+                               etcdserverpb::DowngradeResponse response;
+                               response.set_version(MajorMinor(*version));
+                               const uint64_t term = answered.member().status().term;
+                               ReplyNow(std::move(answered), term, response);
+                             }));
 }
 
 /// Authentication cannot be enabled, so it is off, at its first revision.
@@ -139,6 +159,7 @@ void RegisterMaintenance(Core* core, grpc::Server* server) {
   AddUnary(core, server, "/etcdserverpb.Maintenance/Hash", &Hash);
   AddUnary(core, server, "/etcdserverpb.Maintenance/HashKV", &HashKv);
   AddUnary(core, server, "/etcdserverpb.Maintenance/MoveLeader", &MoveLeader);
+  AddUnary(core, server, "/etcdserverpb.Maintenance/Downgrade", &Downgrade);
   AddUnary(core, server, "/etcdserverpb.Auth/AuthStatus", &AuthStatus);
 }
 

@@ -64,17 +64,46 @@ TEST_F(ApiV3Maintenance, AnswersWithoutAHeaderWhereEtcdDoes) {
             absl::UnknownError("a defragmentation is running"));
 }
 
-TEST_F(ApiV3Maintenance, MovesTheLeaderNowhereElse) {
-  EXPECT_TRUE(MoveLeader(0xabc).ok());
-  EXPECT_EQ(MoveLeader(0x123), BadLeaderTransfereeError());
-  member_.mutable_cluster().AddMember(
-      {.id = MemberId(0x123), .peer_urls = {"http://127.0.0.1:3380"}, .is_learner = true},
-      cluster::Cluster::Persist::kNo);
-  EXPECT_EQ(MoveLeader(0x123), BadLeaderTransfereeError()) << "a learner";
-  member::MemberStatus state = member_.status();
-  state.is_leader = false;
-  member_.SetStatus(state);
-  EXPECT_EQ(MoveLeader(0xabc), NotLeaderError());
+TEST_F(ApiV3Maintenance, MovesTheLeader) {
+  MemberId asked;
+  member_.on_move_leader = [&](MemberId to) {
+    asked = to;
+    return absl::OkStatus();
+  };
+  EXPECT_TRUE(MoveLeader(0x123).ok());
+  EXPECT_EQ(asked, MemberId(0x123));
+  member_.on_move_leader = [](MemberId) { return absl::UnknownError("etcdserver: bad leader transferee"); };
+  EXPECT_EQ(MoveLeader(0x123), absl::FailedPreconditionError("etcdserver: bad leader transferee"));
+  member_.on_move_leader = [](MemberId) { return absl::UnknownError("etcdserver: not leader"); };
+  EXPECT_EQ(MoveLeader(0x123), absl::FailedPreconditionError("etcdserver: not leader"));
+}
+
+TEST_F(ApiV3Maintenance, ChangesTheDowngrade) {
+  using Action = member::Member::DowngradeAction;
+  std::vector<std::pair<Action, std::string>> asked;
+  member_.on_downgrade = [&](Action action, const std::string& target) {
+    asked.emplace_back(action, target);
+    return "3.7.0";
+  };
+  etcdserverpb::DowngradeRequest request;
+  request.set_version("3.6.0");
+  for (const auto action : {etcdserverpb::DowngradeRequest::VALIDATE, etcdserverpb::DowngradeRequest::ENABLE,
+                            etcdserverpb::DowngradeRequest::CANCEL}) {
+    request.set_action(action);
+    const auto response = Call<etcdserverpb::DowngradeResponse>("Downgrade", request);
+    ASSERT_TRUE(response.ok()) << response.status();
+    EXPECT_EQ(response->version(), "3.7");
+    EXPECT_EQ(response->header().revision(), 1);
+  }
+  EXPECT_THAT(asked, ElementsAre(std::pair(Action::kValidate, "3.6.0"), std::pair(Action::kEnable, "3.6.0"),
+                                 std::pair(Action::kCancel, "3.6.0")));
+  EXPECT_EQ(server_.CallRaw("/etcdserverpb.Maintenance/Downgrade", "\x08\x07").status(),
+            absl::UnknownError("etcdserver: unknown method"));
+  member_.on_downgrade = [](Action, const std::string&) {
+    return absl::UnknownError("etcdserver: invalid downgrade target version");
+  };
+  EXPECT_EQ(Call<etcdserverpb::DowngradeResponse>("Downgrade", request).status(),
+            absl::InvalidArgumentError("etcdserver: invalid downgrade target version"));
 }
 
 TEST_F(ApiV3Maintenance, HashesTheHistory) {
@@ -111,28 +140,6 @@ TEST_F(ApiV3Maintenance, AuthenticationIsOff) {
   ASSERT_TRUE(status.ok()) << status.status();
   EXPECT_FALSE(status->enabled());
   EXPECT_EQ(status->authrevision(), 1u);
-}
-
-TEST_F(ApiV3Maintenance, ListsMembersWithoutARevision) {
-  etcdserverpb::MemberListRequest request;
-  for (const bool linearizable : {false, true}) {
-    request.set_linearizable(linearizable);
-    const auto list =
-        server_.Call<etcdserverpb::MemberListResponse>("/etcdserverpb.Cluster/MemberList", request);
-    ASSERT_TRUE(list.ok()) << list.status();
-    ASSERT_EQ(list->members_size(), 1);
-    EXPECT_EQ(list->members(0).name(), "m1");
-    EXPECT_EQ(list->members(0).id(), 0xabcu);
-    EXPECT_THAT(list->members(0).peerurls(), ElementsAre("http://127.0.0.1:2380"));
-    EXPECT_THAT(list->members(0).clienturls(), ElementsAre("http://127.0.0.1:2379"));
-    EXPECT_EQ(list->header().revision(), 0);
-    EXPECT_EQ(list->header().raft_term(), 2u);
-  }
-  member_.confirm_at_once = false;
-  member_.read_status = absl::UnknownError("etcdserver: leader changed");
-  EXPECT_EQ(
-      server_.Call<etcdserverpb::MemberListResponse>("/etcdserverpb.Cluster/MemberList", request).status(),
-      absl::UnavailableError("etcdserver: leader changed"));
 }
 
 }  // namespace

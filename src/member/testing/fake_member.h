@@ -61,6 +61,10 @@ class FakeMember final : public member::Member {
   absl::Status compacted_status;
   std::function<absl::StatusOr<int64_t>(LeaseId id)> on_renew;
   std::vector<member::Alarm> alarm_list;
+  /// With an error the cluster is not changed; else a change is made at once.
+  absl::Status change_status;
+  std::function<absl::Status(MemberId to)> on_move_leader;
+  std::function<absl::StatusOr<std::string>(DowngradeAction action, const std::string& target)> on_downgrade;
 
   void SetStatus(const member::MemberStatus& status) {
     absl::MutexLock lock(&mutex_);
@@ -146,29 +150,35 @@ class FakeMember final : public member::Member {
   }
   void Receive(raft::Message) override {}
   void ReceiveSnapshot(raft::Message, absl::AnyInvocable<void(absl::Status)> done) override {
-    done(absl::UnimplementedError("not there yet"));
+    done(absl::OkStatus());
   }
   void ReportUnreachable(raft::NodeId) override {}
   void ReportSnapshot(raft::NodeId, bool) override {}
   void OnRemoved() override {}
-  void AddMember(cluster::Member, MonotonicTime, MembersDone done) override {
-    done(absl::UnimplementedError("not there yet"));
+  void AddMember(cluster::Member added, MonotonicTime, MembersDone done) override {
+    added.id = cluster::MemberIdOf(added.peer_urls, "", 1);
+    Change(std::move(done), [&] { cluster_->AddMember(added, cluster::Cluster::Persist::kNo); });
   }
-  void RemoveMember(MemberId, MonotonicTime, MembersDone done) override {
-    done(absl::UnimplementedError("not there yet"));
+  void RemoveMember(MemberId id, MonotonicTime, MembersDone done) override {
+    Change(std::move(done), [&] { cluster_->RemoveMember(id, cluster::Cluster::Persist::kNo); });
   }
-  void UpdateMember(MemberId, std::vector<std::string>, MonotonicTime, MembersDone done) override {
-    done(absl::UnimplementedError("not there yet"));
+  void UpdateMember(MemberId id, std::vector<std::string> peer_urls, MonotonicTime,
+                    MembersDone done) override {
+    Change(std::move(done),
+           [&] { cluster_->UpdatePeerUrls(id, std::move(peer_urls), cluster::Cluster::Persist::kNo); });
   }
-  void PromoteMember(MemberId, MonotonicTime, MembersDone done) override {
-    done(absl::UnimplementedError("not there yet"));
+  void PromoteMember(MemberId id, MonotonicTime, MembersDone done) override {
+    Change(std::move(done), [&] { cluster_->Promote(id, cluster::Cluster::Persist::kNo); });
   }
-  void MoveLeader(MemberId, MonotonicTime, absl::AnyInvocable<void(absl::Status)> done) override {
-    done(absl::UnimplementedError("not there yet"));
+  void MoveLeader(MemberId to, MonotonicTime, absl::AnyInvocable<void(absl::Status)> done) override {
+    const absl::Status status = on_move_leader ? on_move_leader(to) : absl::OkStatus();
+    executor_.Post([done = std::move(done), status]() mutable { done(status); });
   }
-  void ChangeDowngrade(DowngradeAction, std::string, MonotonicTime,
+  void ChangeDowngrade(DowngradeAction action, std::string target_version, MonotonicTime,
                        absl::AnyInvocable<void(absl::StatusOr<std::string>)> done) override {
-    done(absl::UnimplementedError("not there yet"));
+    absl::StatusOr<std::string> version = cluster_->version();
+    if (on_downgrade) version = on_downgrade(action, target_version);
+    executor_.Post([done = std::move(done), version = std::move(version)]() mutable { done(version); });
   }
   mvcc::Store& store() override { return *store_; }
   const lease::Lessor& lessor() const override { return *lessor_; }
@@ -177,6 +187,15 @@ class FakeMember final : public member::Member {
   std::vector<member::Alarm> alarms() const override { return alarm_list; }
 
  private:
+  template <typename F>
+  void Change(MembersDone done, F change) {
+    if (change_status.ok()) change();
+    absl::StatusOr<std::vector<cluster::Member>> result = cluster_->members();
+    if (!change_status.ok()) result = change_status;
+    executor_.Post(
+        [done = std::move(done), result = std::move(result)]() mutable { done(std::move(result)); });
+  }
+
   const MemberId id_{0xabc};
   const ClusterId cluster_id_{0xdef};
   std::atomic<uint64_t> next_id_{1};
