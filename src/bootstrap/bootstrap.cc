@@ -6,6 +6,8 @@
 #include "base/check.h"
 #include "base/status.h"
 #include "bootstrap/config_check.h"
+#include "bootstrap/force_new_cluster.h"
+#include "bootstrap/join.h"
 #include "cluster/cluster.h"
 #include "fmt/format.h"
 #include "snap/snapshotter.h"
@@ -115,6 +117,50 @@ void FillNew(const Options& options, member::StartState& start) {
   start.log = std::make_unique<raft::MemoryStorage>();
 }
 
+/// A member that has no log yet, by the configuration: of a new cluster, or of one that runs.
+absl::Status FillFirst(const Options& options, Prepared& prepared) {
+  member::StartState& start = prepared.start;
+  if (options.initial_cluster_state == ClusterState::kNew) {
+    FillNew(options, start);
+    return CheckNotBootstrapped(options, start.id);
+  }
+  KVORUM_ASSIGN_OR_RETURN(Joined joined, Join(options));
+  start.id = joined.id;
+  start.cluster_id = joined.cluster_id;
+  start.log = std::make_unique<raft::MemoryStorage>();
+  prepared.joined = std::move(joined.members);
+  return absl::OkStatus();
+}
+
+/// The first start ended before the first write was on disk whole: nothing was agreed on yet.
+absl::Status FillOnEmptyLog(const Options& options, const wal::Metadata& metadata, Prepared& prepared) {
+  member::StartState& start = prepared.start;
+  KVORUM_RETURN_IF_ERROR(CheckConfiguration(options));
+  if (options.initial_cluster_state == ClusterState::kExisting) {
+    // The place in the cluster is taken already; the others only help to find the leader sooner.
+    start.id = MemberId(metadata.node_id);
+    start.cluster_id = ClusterId(metadata.cluster_id);
+    start.log = std::make_unique<raft::MemoryStorage>();
+    absl::StatusOr<Joined> joined = Join(options);
+    if (!joined.ok()) {
+      KVORUM_LOG(*options.wal.logger, kWarn, "failed to ask the cluster that is being joined",
+                 {"error", std::string(joined.status().message())});
+    } else if (joined->cluster_id == start.cluster_id) {
+      prepared.joined = std::move(joined->members);
+    }
+    return absl::OkStatus();
+  }
+  KVORUM_RETURN_IF_ERROR(FillFirst(options, prepared));
+  if (start.id.value() == metadata.node_id && start.cluster_id.value() == metadata.cluster_id) {
+    return absl::OkStatus();
+  }
+  return absl::FailedPreconditionError(fmt::format(
+      "the empty log in {} is of member {:x} of cluster {:x}, but the configuration makes member {:x} of "
+      "cluster {:x}",
+      prepared.layout.wal_dir, metadata.node_id, metadata.cluster_id, start.id.value(),
+      start.cluster_id.value()));
+}
+
 absl::Status ReadLog(const Options& options, Prepared& prepared) {
   KVORUM_ASSIGN_OR_RETURN(From from, FindSnapshot(options, prepared.layout));
   KVORUM_ASSIGN_OR_RETURN(wal::Wal::Opened opened,
@@ -123,18 +169,7 @@ absl::Status ReadLog(const Options& options, Prepared& prepared) {
   member::StartState& start = prepared.start;
   prepared.wal = std::move(opened.wal);
   if (recovered.hard_state.empty() && from.record.index == Index(0)) {
-    // The first start ended before the first write was on disk whole: nothing was agreed on yet.
-    KVORUM_RETURN_IF_ERROR(CheckNewCluster(options));
-    FillNew(options, start);
-    if (start.id.value() == recovered.metadata.node_id &&
-        start.cluster_id.value() == recovered.metadata.cluster_id) {
-      return absl::OkStatus();
-    }
-    return absl::FailedPreconditionError(fmt::format(
-        "the empty log in {} is of member {:x} of cluster {:x}, but the configuration makes member {:x} of "
-        "cluster {:x}",
-        prepared.layout.wal_dir, recovered.metadata.node_id, recovered.metadata.cluster_id, start.id.value(),
-        start.cluster_id.value()));
+    return FillOnEmptyLog(options, recovered.metadata, prepared);
   }
   start.id = MemberId(recovered.metadata.node_id);
   start.cluster_id = ClusterId(recovered.metadata.cluster_id);
@@ -172,17 +207,16 @@ absl::StatusOr<Prepared> Prepare(const Options& options) {
   const Layout& layout = prepared.layout;
   KVORUM_RETURN_IF_ERROR(CheckDirectory(options, layout));
   prepared.initialized = wal::Exists(env, layout.wal_dir);
-  if (!prepared.initialized) KVORUM_RETURN_IF_ERROR(CheckNewCluster(options));
+  if (!prepared.initialized) {
+    KVORUM_RETURN_IF_ERROR(CheckConfiguration(options));
+    KVORUM_RETURN_IF_ERROR(FillFirst(options, prepared));
+  }
 
   if (absl::Status status = env.CreateDirectories(layout.snap_dir); !status.ok()) {
     return Annotated(status, "cannot access data directory");
   }
   KVORUM_ASSIGN_OR_RETURN(prepared.lock, TakeLock(env, layout));
-  if (prepared.initialized) {
-    KVORUM_RETURN_IF_ERROR(ReadLog(options, prepared));
-  } else {
-    FillNew(options, prepared.start);
-  }
+  if (prepared.initialized) KVORUM_RETURN_IF_ERROR(ReadLog(options, prepared));
   KVORUM_LOG(*options.wal.logger, kInfo,
              prepared.initialized ? "restarting local member" : "starting local member",
              LogField::Id("cluster-id", prepared.start.cluster_id.value()),
@@ -191,13 +225,16 @@ absl::StatusOr<Prepared> Prepare(const Options& options) {
 }
 
 absl::Status Finish(const Options& options, backend::Backend& backend, Prepared& prepared) {
-  const bool is_new = !prepared.start.bootstrap_members.empty();
-  if (is_new && backend.applied().index != 0) {
+  const bool empty = prepared.start.log->LastIndex() == Index(0);
+  if (empty && backend.applied().index != 0) {
     return absl::FailedPreconditionError(
         fmt::format("the database in {} has log entries up to index {}, but there is no log in {}",
                     prepared.layout.backend_dir, backend.applied().index, prepared.layout.wal_dir));
   }
-  if (prepared.wal != nullptr) return absl::OkStatus();
+  if (prepared.wal != nullptr) {
+    return options.force_new_cluster && !empty ? ForceNewCluster(options, backend, prepared)
+                                               : absl::OkStatus();
+  }
   const wal::Metadata metadata{.node_id = prepared.start.id.value(),
                                .cluster_id = prepared.start.cluster_id.value()};
   KVORUM_ASSIGN_OR_RETURN(prepared.wal, wal::Wal::Create(prepared.layout.wal_dir, metadata, options.wal));

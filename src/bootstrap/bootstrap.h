@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -15,6 +16,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "member/member.h"
+#include "member/ports.h"
 #include "wal/wal.h"
 
 namespace kvorum::bootstrap {
@@ -41,6 +43,15 @@ struct Options {
   std::string initial_cluster_token = "etcd-cluster";
   ClusterState initial_cluster_state = ClusterState::kNew;
   std::vector<std::string> advertise_peer_urls;
+  /// --force-new-cluster: a restart goes on as the only member, whoever else there was.
+  bool force_new_cluster = false;
+  size_t max_learners = 1;
+  /// How other members are asked; borrowed. May be null where there are none.
+  member::PeerCalls* calls = nullptr;
+  /// How long a running cluster may take to answer a member that joins it,
+  std::chrono::nanoseconds fetch_timeout = std::chrono::seconds(10);
+  /// and the others of a new one to say whether this member ran before.
+  std::chrono::nanoseconds ask_timeout = std::chrono::seconds(1);
   /// The address of a host name, for comparing URLs that differ in it alone; null: names stand for
   /// themselves.
   std::function<absl::StatusOr<std::string>(const std::string& host)> resolve;
@@ -54,18 +65,23 @@ struct Prepared {
   std::unique_ptr<FileLock> lock;  ///< held as long as the member runs
   bool initialized = false;        ///< the directory held a member already: a restart
   member::StartState start;
+  /// The members of the cluster that this one joins, itself among them; their log names them later.
+  std::vector<cluster::Member> joined;
   std::unique_ptr<wal::Wal> wal;  ///< null until Finish where there was none
 };
 
-/// First half of a start, before the database is opened: decides between a new cluster and a restart, checks
-/// the configuration (reference: flags.md §4, proxy-discovery.md §3.4; on a restart it is ignored), takes the
-/// directory and reads its log. A torn end of the log is repaired; apart from that, nothing is changed where
-/// an error is returned. Errors: InvalidArgument for a bad configuration; Unavailable where another process
-/// has the directory; FailedPrecondition for a directory of another program; DataLoss for a damaged one.
+/// First half of a start, before the database is opened: decides between a new cluster, joining a running one
+/// and a restart, checks the configuration (reference: flags.md §4, proxy-discovery.md §3.4; on a restart it
+/// is ignored), asks the other members (§3.2, §3.5), takes the directory and reads its log. Blocks as long as
+/// they take to answer, within the timeouts. A torn end of the log is repaired; apart from that, nothing is
+/// changed where an error is returned. Errors: InvalidArgument for a bad configuration; Unavailable where
+/// another process has the directory; FailedPrecondition where the others refuse this one, and for a
+/// directory of another program; DataLoss for a damaged one.
 absl::StatusOr<Prepared> Prepare(const Options& options);
 
-/// Second half, with the database at `layout.backend_dir` open: makes the log of a new member. Errors:
-/// FailedPrecondition where the database has a past that the log lacks.
+/// Second half, with the database at `layout.backend_dir` open: makes the log of a new member, and of a
+/// forced one a cluster of its own. Errors: FailedPrecondition where the database has a past that the log
+/// lacks.
 absl::Status Finish(const Options& options, backend::Backend& backend, Prepared& prepared);
 
 /// "name=url,name=url", sorted, as etcd prints --initial-cluster.

@@ -149,16 +149,22 @@ TEST_F(BootstrapTest, RefusesConfigurationsWithEtcdsTexts) {
   EXPECT_EQ(Refusal(), "initial cluster unset and no discovery URL found");
 }
 
-TEST_F(BootstrapTest, RefusesWhatComesLater) {
+TEST_F(BootstrapTest, MakesAClusterOfThree) {
   options_.initial_cluster["two"] = {"http://127.0.0.1:42381"};
-  EXPECT_EQ(Refusal(),
-            "--initial-cluster=default=http://127.0.0.1:42380,two=http://127.0.0.1:42381: this version runs "
-            "clusters of one member only");
+  options_.initial_cluster["three"] = {"http://127.0.0.1:42383", "http://127.0.0.1:42382"};
+  const absl::StatusOr<Prepared> prepared = Start();
+  ASSERT_TRUE(prepared.ok()) << prepared.status();
+  const std::vector<cluster::Member>& members = prepared->start.bootstrap_members;
+  ASSERT_EQ(members.size(), 3u);
+  EXPECT_TRUE(std::is_sorted(members.begin(), members.end(),
+                             [](const auto& a, const auto& b) { return a.id < b.id; }));
+  EXPECT_EQ(cluster::IdText(prepared->start.id.value()), "667880157b8812c8");
+  EXPECT_EQ(prepared->start.cluster_id, cluster::ClusterIdOf({members[2].id, members[0].id, members[1].id}));
   options_.initial_cluster["two"] = {"http://127.0.0.1:42380"};
-  EXPECT_EQ(Refusal(),
-            "initial cluster default=http://127.0.0.1:42380,two=http://127.0.0.1:42380 has duplicate url");
-  options_.initial_cluster_state = ClusterState::kExisting;
-  EXPECT_EQ(Refusal(), "--initial-cluster-state=existing: this version cannot join a running cluster");
+  options_.data_dir = "other";
+  EXPECT_EQ(std::string(Start().status().message()),
+            "initial cluster default=http://127.0.0.1:42380,three=http://127.0.0.1:42382,"
+            "three=http://127.0.0.1:42383,two=http://127.0.0.1:42380 has duplicate url");
 }
 
 TEST_F(BootstrapTest, HostNamesThatMeanTheSameAreTheSame) {

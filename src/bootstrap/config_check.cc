@@ -37,24 +37,6 @@ absl::StatusOr<std::string> Resolved(const Options& options, const std::string& 
   return url.substr(0, host) + address + url.substr(port);
 }
 
-/// OK where both name the same places; the text says why not.
-absl::Status SameUrls(const Options& options, Urls a, Urls b) {
-  if (a.size() != b.size()) return Bad(fmt::format("len({}) != len({})", Quoted(a), Quoted(b)));
-  std::sort(a.begin(), a.end());
-  std::sort(b.begin(), b.end());
-  if (a == b) return absl::OkStatus();
-  for (Urls* urls : {&a, &b}) {
-    for (std::string& url : *urls) {
-      KVORUM_ASSIGN_OR_RETURN(url, Resolved(options, url));
-    }
-    std::sort(urls->begin(), urls->end());
-  }
-  for (size_t i = 0; i < a.size(); ++i) {
-    if (a[i] != b[i]) return Bad(fmt::format("resolved urls: \"{}\" != \"{}\"", a[i], b[i]));
-  }
-  return absl::OkStatus();
-}
-
 /// The URLs of `some` that are not in `others`, each behind `prefix`.
 std::string Missing(const Urls& some, const Urls& others, std::string_view prefix) {
   std::string out;
@@ -94,17 +76,34 @@ std::string InitialClusterText(const std::map<std::string, Urls>& cluster) {
   return fmt::format("{}", fmt::join(parts, ","));
 }
 
-absl::Status CheckNewCluster(const Options& options) {
-  if (options.initial_cluster.empty()) return Bad("initial cluster unset and no discovery URL found");
+absl::Status SameUrls(const Options& options, Urls a, Urls b) {
+  if (a.size() != b.size()) return Bad(fmt::format("len({}) != len({})", Quoted(a), Quoted(b)));
+  std::sort(a.begin(), a.end());
+  std::sort(b.begin(), b.end());
+  if (a == b) return absl::OkStatus();
+  for (Urls* urls : {&a, &b}) {
+    for (std::string& url : *urls) {
+      KVORUM_ASSIGN_OR_RETURN(url, Resolved(options, url));
+    }
+    std::sort(urls->begin(), urls->end());
+  }
+  for (size_t i = 0; i < a.size(); ++i) {
+    if (a[i] != b[i]) return Bad(fmt::format("resolved urls: \"{}\" != \"{}\"", a[i], b[i]));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckConfiguration(const Options& options) {
+  const bool joins = options.initial_cluster_state == ClusterState::kExisting;
+  if (options.initial_cluster.empty() && !joins) {
+    return Bad("initial cluster unset and no discovery URL found");
+  }
   const auto own = options.initial_cluster.find(options.name);
   if (own == options.initial_cluster.end()) {
     return Bad(
         fmt::format("couldn't find local name \"{}\" in the initial cluster configuration", options.name));
   }
-  if (options.initial_cluster_state == ClusterState::kExisting) {
-    return Bad("--initial-cluster-state=existing: this version cannot join a running cluster");
-  }
-  KVORUM_RETURN_IF_ERROR(CheckAdvertised(options, own->second));
+  if (!joins) KVORUM_RETURN_IF_ERROR(CheckAdvertised(options, own->second));
   std::set<std::string> seen;
   for (const auto& [name, urls] : options.initial_cluster) {
     for (const std::string& url : urls) {
@@ -113,10 +112,6 @@ absl::Status CheckNewCluster(const Options& options) {
             fmt::format("initial cluster {} has duplicate url", InitialClusterText(options.initial_cluster)));
       }
     }
-  }
-  if (options.initial_cluster.size() > 1) {
-    return Bad(fmt::format("--initial-cluster={}: this version runs clusters of one member only",
-                           InitialClusterText(options.initial_cluster)));
   }
   return absl::OkStatus();
 }

@@ -70,6 +70,8 @@ struct Config {
   std::string discovery_password;
   std::string discovery_fallback;
   bool pre_vote;
+  bool strict_reconfig_check;
+  int64_t max_learners;
   std::string auto_compaction_mode;
   std::string auto_compaction_retention;
   std::string v2_deprecation;

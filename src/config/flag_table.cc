@@ -146,9 +146,10 @@ FlagSection ClusteringSection() {
           Choice("v2-deprecation", "write-only", &Config::v2_deprecation,
                  "write-only|write-only-skip-check|write-only-drop-data|gone",
                  "Stage of v2's removal; deprecated: the default is what holds."),
-          NotBuilt("strict-reconfig-check", Kind::kBool, "true", "strict-reconfig-check",
-                   "membership changes"),
-          NotBuilt("max-learners", Kind::kInt, "1", "max-learners", "membership changes"),
+          {"strict-reconfig-check", Kind::kBool, "true", "strict-reconfig-check",
+           &Config::strict_reconfig_check, "Refuse membership changes that would put the quorum at risk."},
+          {"max-learners", Kind::kInt, "1", "max-learners", &Config::max_learners,
+           "Most learners that the cluster may have at a time."},
           NotBuilt("discovery", Kind::kString, "", "discovery", kDiscovery, &Config::discovery),
           NotBuilt("discovery-token", Kind::kString, "", "discovery-config.token", kDiscovery,
                    &Config::discovery_token),
@@ -320,8 +321,8 @@ FlagSection FeatureSection() {
 FlagSection UnsafeSection() {
   return {"Unsafe",
           {
-              NotBuilt("force-new-cluster", Kind::kBool, "false", "force-new-cluster",
-                       "rewriting the membership", &Config::force_new_cluster),
+              {"force-new-cluster", Kind::kBool, "false", "force-new-cluster", &Config::force_new_cluster,
+               "Go on from the data directory as a cluster of this member alone; for one start."},
               {"unsafe-no-fsync", Kind::kBool, "false", "unsafe-no-fsync", &Config::unsafe_no_fsync,
                "Never wait for the disk: what was acknowledged may be lost."},
           }};

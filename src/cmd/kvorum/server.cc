@@ -58,6 +58,10 @@ size_t IoThreads(const config::Config& config) {
   return std::max(1u, std::thread::hardware_concurrency());
 }
 
+size_t MaxLearners(const config::Config& config) {
+  return static_cast<size_t>(std::max<int64_t>(config.max_learners, 0));
+}
+
 bootstrap::Options BootstrapOptions(const config::Config& config, Logger* logger,
                                     metrics::Registry* metrics) {
   bootstrap::Options options;
@@ -73,6 +77,8 @@ bootstrap::Options BootstrapOptions(const config::Config& config, Logger* logger
                                       ? bootstrap::ClusterState::kExisting
                                       : bootstrap::ClusterState::kNew;
   options.advertise_peer_urls = config::Texts(config.initial_advertise_peer_urls);
+  options.force_new_cluster = config.force_new_cluster;
+  options.max_learners = MaxLearners(config);
   options.resolve = ResolveHost;
   options.wal.env = &PosixEnv();
   options.wal.logger = logger;
@@ -89,6 +95,8 @@ member::MemberOptions MemberOptions(const config::Config& config) {
   options.election_timeout = std::chrono::milliseconds(config.election_timeout_ms);
   options.initial_election_tick_advance = config.initial_election_tick_advance;
   options.pre_vote = config.pre_vote;
+  options.strict_reconfig_check = config.strict_reconfig_check;
+  options.max_learners = MaxLearners(config);
   options.snapshot_count = config.snapshot_count;
   options.snapshot_catchup_entries = config.snapshot_catchup_entries;
   options.max_request_bytes = config.max_request_bytes;

@@ -68,7 +68,7 @@ void LogStarting(const config::Config& config, bool initialized, Logger& logger)
       {"auto-compaction-mode", config.auto_compaction_mode},
       {"auto-compaction-retention", config.auto_compaction_retention}, {"discovery-url", config.discovery},
       {"discovery-proxy", config.discovery_proxy}, {"downgrade-check-interval", config.downgrade_check_time},
-      {"v2-deprecation", config.v2_deprecation});
+      {"max-learners", config.max_learners}, {"v2-deprecation", config.v2_deprecation});
 }
 
 }  // namespace kvorum::cmd
