@@ -128,7 +128,7 @@ absl::Status FillFirst(const Options& options, Prepared& prepared) {
   start.id = joined.id;
   start.cluster_id = joined.cluster_id;
   start.log = std::make_unique<raft::MemoryStorage>();
-  prepared.joined = std::move(joined.members);
+  start.known_members = std::move(joined.members);
   return absl::OkStatus();
 }
 
@@ -146,7 +146,7 @@ absl::Status FillOnEmptyLog(const Options& options, const wal::Metadata& metadat
       KVORUM_LOG(*options.wal.logger, kWarn, "failed to ask the cluster that is being joined",
                  {"error", std::string(joined.status().message())});
     } else if (joined->cluster_id == start.cluster_id) {
-      prepared.joined = std::move(joined->members);
+      start.known_members = std::move(joined->members);
     }
     return absl::OkStatus();
   }

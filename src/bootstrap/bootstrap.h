@@ -65,8 +65,6 @@ struct Prepared {
   std::unique_ptr<FileLock> lock;  ///< held as long as the member runs
   bool initialized = false;        ///< the directory held a member already: a restart
   member::StartState start;
-  /// The members of the cluster that this one joins, itself among them; their log names them later.
-  std::vector<cluster::Member> joined;
   std::unique_ptr<wal::Wal> wal;  ///< null until Finish where there was none
 };
 

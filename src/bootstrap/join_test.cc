@@ -95,8 +95,8 @@ TEST_F(JoinTest, TakesItsPlaceInARunningCluster) {
   EXPECT_EQ(prepared->start.cluster_id, ClusterId(0xc1));
   EXPECT_TRUE(prepared->start.bootstrap_members.empty());
   EXPECT_EQ(prepared->start.log->LastIndex(), raft::Index(0));
-  ASSERT_EQ(prepared->joined.size(), 3u);
-  EXPECT_EQ(prepared->joined[0].name, "a");
+  ASSERT_EQ(prepared->start.known_members.size(), 3u);
+  EXPECT_EQ(prepared->start.known_members[0].name, "a");
 }
 
 TEST_F(JoinTest, AStartThatWasCutOffKeepsThePlaceEvenWithoutTheOthers) {
@@ -107,7 +107,7 @@ TEST_F(JoinTest, AStartThatWasCutOffKeepsThePlaceEvenWithoutTheOthers) {
   ASSERT_TRUE(again.ok()) << again.status();
   EXPECT_EQ(again->start.id, MemberId(3));
   EXPECT_EQ(again->start.cluster_id, ClusterId(0xc1));
-  EXPECT_TRUE(again->joined.empty());
+  EXPECT_TRUE(again->start.known_members.empty());
 }
 
 TEST_F(JoinTest, RefusesAClusterThatItDoesNotFit) {

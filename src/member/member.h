@@ -27,8 +27,6 @@ struct MemberOptions {
   std::chrono::nanoseconds election_timeout = std::chrono::milliseconds(1000);
   bool initial_election_tick_advance = true;
   bool pre_vote = true;
-  bool strict_reconfig_check = true;
-  size_t max_learners = 1;
   uint64_t snapshot_count = 10'000;
   uint64_t snapshot_catchup_entries = 5'000;
   uint64_t max_request_bytes = 1'572'864;
