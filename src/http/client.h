@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -7,6 +8,7 @@
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "base/bytes.h"
 #include "base/clock.h"
 #include "http/handler.h"
 #include "http/loop.h"
@@ -36,25 +38,74 @@ struct ClientOptions {
   size_t max_response_bytes = size_t{64} << 20;  ///< of a response that is collected; more is an error
 };
 
+/// Takes a response piece by piece; called on the client's loop.
+class ResponseSink {
+ public:
+  virtual ~ResponseSink() = default;
+  /// Status and headers; the body is not there yet.
+  virtual void OnHead(ClientResponse head) = 0;
+  /// The next piece of the body, valid during the call.
+  virtual void OnData(std::string_view data) = 0;
+  /// Last call, once. OK: the response is complete. Errors as of `Client::Call`.
+  virtual void OnEnd(absl::Status status) = 0;
+};
+
+/// Gives the body of a request whose length is not known before; called on the client's loop.
+class BodySource {
+ public:
+  using Piece = absl::AnyInvocable<void(absl::StatusOr<Bytes>)>;
+  virtual ~BodySource() = default;
+  /// Asks for the next piece, one at a time, when what was given before has nearly left. `piece` is called
+  /// once, on any thread: empty at the end; an error breaks the exchange off.
+  virtual void Pull(Piece piece) = 0;
+};
+
+/// How long an exchange may take; 0 is without a limit.
+struct ExchangeOptions {
+  std::chrono::nanoseconds write_timeout{0};      ///< the system takes nothing of the request
+  std::chrono::nanoseconds response_timeout{0};   ///< no head has come since the request was sent
+  std::chrono::nanoseconds read_timeout{0};       ///< nothing of the body has come
+  MonotonicTime deadline = MonotonicTime::max();  ///< all of it, with the dialling
+};
+
+/// An exchange under way. On the loop only.
+class Exchange {
+ public:
+  virtual ~Exchange() = default;
+  /// Breaks it off: the sink is told nothing more, not even the end. Does nothing once it ended.
+  virtual void Cancel() = 0;
+};
+
 /// Sends HTTP/1.1 requests from one loop, and keeps connections for later ones. Names are resolved without
-/// blocking the loop. Thread-safe; callbacks run on the loop, once each, never inside the call. Errors:
-/// Unavailable ("dial tcp 127.0.0.1:2380: connect: connection refused"), DeadlineExceeded, Cancelled after
-/// Stop, InvalidArgument for a URL that is none.
+/// blocking the loop. Thread-safe where nothing else is said; callbacks run on the loop, once each, never
+/// inside the call. Errors: Unavailable ("dial tcp 127.0.0.1:2380: connect: connection refused", a connection
+/// that broke, a response that is none), DeadlineExceeded, ResourceExhausted for a response that is too long,
+/// Cancelled after Stop, InvalidArgument for a URL that is none, and for https.
+///
+/// A request that met a connection which the server was closing is repeated once where its method is GET.
 class Client {
  public:
   Client(Loop* loop, ClientOptions options);
+  /// As `Stop()`.
   ~Client();
 
   /// The whole exchange: the body is sent and collected.
   void Call(ClientRequest request, MonotonicTime deadline,
             absl::AnyInvocable<void(absl::StatusOr<ClientResponse>)> done);
 
-  /// Fails what is under way and closes every connection; not from the loop. No call may follow.
+  /// The same in pieces, on a connection of its own where none is idle. With a `source` the body comes from
+  /// there, in chunks. On the loop only.
+  std::shared_ptr<Exchange> Open(ClientRequest request, const ExchangeOptions& options,
+                                 std::shared_ptr<ResponseSink> sink,
+                                 std::shared_ptr<BodySource> source = nullptr);
+
+  /// Fails what is under way and closes every connection. Not from the loop, which must still run.
   void Stop();
 
  private:
   class Impl;
-  std::shared_ptr<Impl> impl_;
+  const std::shared_ptr<Impl> impl_;
+  bool stopped_ = false;
 };
 
 }  // namespace kvorum::http

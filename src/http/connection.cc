@@ -63,6 +63,7 @@ void Connection::OnRead(size_t size, bool broken) {
     reading_ = false;
     end_received_ = true;
     session_->ReceiveEnd();
+    Arm(session_->Tick(loop_.clock().Now()));
     return WantFlush();
   }
   begin_ = 0;

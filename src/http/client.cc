@@ -1,0 +1,164 @@
+#include "http/client.h"
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/synchronization/notification.h"
+#include "base/check.h"
+#include "fmt/format.h"
+#include "http/client_connection.h"
+
+namespace kvorum::http {
+
+namespace {
+
+absl::Status StoppedError() { return absl::CancelledError("the HTTP client was stopped"); }
+
+/// Collects a response.
+class Collector final : public ResponseSink {
+ public:
+  using Done = absl::AnyInvocable<void(absl::StatusOr<ClientResponse>)>;
+  Collector(size_t limit, Done done) : limit_(limit), done_(std::move(done)) {}
+
+  void OnHead(ClientResponse head) override { response_ = std::move(head); }
+  void OnData(std::string_view data) override {
+    if (!done_) return;
+    if (data.size() > limit_ - response_.body.size()) {
+      Finish(absl::ResourceExhaustedError(fmt::format("a response of more than {} bytes", limit_)));
+      if (const std::shared_ptr<Exchange> exchange = exchange_.lock()) exchange->Cancel();
+      return;
+    }
+    response_.body.append(data);
+  }
+  void OnEnd(absl::Status status) override {
+    if (!done_) return;
+    if (!status.ok()) return Finish(std::move(status));
+    Finish(std::move(response_));
+  }
+
+  /// What to break off when the response is too long.
+  void SetExchange(const std::shared_ptr<Exchange>& exchange) { exchange_ = exchange; }
+
+ private:
+  void Finish(absl::StatusOr<ClientResponse> result) { std::exchange(done_, nullptr)(std::move(result)); }
+
+  const size_t limit_;
+  Done done_;  // empty once called
+  ClientResponse response_;
+  std::weak_ptr<Exchange> exchange_;
+};
+
+}  // namespace
+
+const std::string* ClientResponse::Find(std::string_view name) const {
+  for (const auto& [key, value] : headers) {
+    if (key == name) return &value;
+  }
+  return nullptr;
+}
+
+class Client::Impl final : public ClientPool, public std::enable_shared_from_this<Impl> {
+ public:
+  Impl(Loop* loop, const ClientOptions& options) : loop_(*loop), options_(options) {}
+
+  void Call(ClientRequest request, MonotonicTime deadline, Collector::Done done) {
+    auto sink = std::make_shared<Collector>(options_.max_response_bytes, std::move(done));
+    loop_.Post([self = shared_from_this(), request = std::move(request), deadline,
+                sink = std::move(sink)]() mutable {
+      if (self->stopped_) return sink->OnEnd(StoppedError());
+      auto exchange = std::make_shared<ClientExchange>(self.get(), std::move(request),
+                                                       ExchangeOptions{.deadline = deadline}, sink, nullptr);
+      sink->SetExchange(exchange);
+      self->active_.insert(exchange);
+      exchange->Start();
+    });
+  }
+
+  std::shared_ptr<Exchange> Open(ClientRequest request, const ExchangeOptions& options,
+                                 std::shared_ptr<ResponseSink> sink, std::shared_ptr<BodySource> source) {
+    KVORUM_CHECK(loop_.InThread(), "a client is used from its loop");
+    auto exchange = std::make_shared<ClientExchange>(this, std::move(request), options, std::move(sink),
+                                                     std::move(source));
+    active_.insert(exchange);
+    loop_.Post([self = shared_from_this(), exchange] {
+      if (self->stopped_) return exchange->Fail(StoppedError());
+      exchange->Start();
+    });
+    return exchange;
+  }
+
+  void Stop() {
+    KVORUM_CHECK(!loop_.InThread(), "a client is not stopped from its loop");
+    absl::Notification stopped;
+    loop_.Post([this, &stopped] {
+      stopped_ = true;
+      while (!active_.empty()) {
+        const std::shared_ptr<ClientExchange> exchange = *active_.begin();
+        exchange->Fail(StoppedError());
+      }
+      while (!idle_.empty()) {
+        const std::shared_ptr<ClientConnection> connection = idle_.begin()->second.back();
+        connection->Close();
+      }
+      stopped.Notify();
+    });
+    stopped.WaitForNotification();
+  }
+
+  Loop& loop() override { return loop_; }
+  const ClientOptions& options() const override { return options_; }
+
+  std::shared_ptr<ClientConnection> TakeIdle(const std::string& authority) override {
+    const auto it = idle_.find(authority);
+    if (it == idle_.end()) return nullptr;
+    std::shared_ptr<ClientConnection> connection = std::move(it->second.back());
+    it->second.pop_back();
+    if (it->second.empty()) idle_.erase(it);
+    return connection;
+  }
+
+  void OnIdle(const std::shared_ptr<ClientConnection>& connection) override {
+    std::vector<std::shared_ptr<ClientConnection>>& list = idle_[connection->authority()];
+    list.push_back(connection);
+    if (list.size() <= options_.max_idle_connections && !stopped_) return;
+    const std::shared_ptr<ClientConnection> oldest = list.front();
+    oldest->Close();
+  }
+
+  void OnClosed(ClientConnection* connection) override {
+    const auto it = idle_.find(connection->authority());
+    if (it == idle_.end()) return;
+    std::erase_if(it->second, [connection](const auto& idle) { return idle.get() == connection; });
+    if (it->second.empty()) idle_.erase(it);
+  }
+
+  void OnEnded(ClientExchange* exchange) override { active_.erase(exchange->shared_from_this()); }
+
+ private:
+  Loop& loop_;
+  const ClientOptions options_;
+  // Owned by the loop.
+  bool stopped_ = false;
+  absl::flat_hash_set<std::shared_ptr<ClientExchange>> active_;
+  /// By authority; the one used last at the back. No list is empty.
+  absl::flat_hash_map<std::string, std::vector<std::shared_ptr<ClientConnection>>> idle_;
+};
+
+Client::Client(Loop* loop, ClientOptions options) : impl_(std::make_shared<Impl>(loop, options)) {}
+
+Client::~Client() { Stop(); }
+
+void Client::Call(ClientRequest request, MonotonicTime deadline,
+                  absl::AnyInvocable<void(absl::StatusOr<ClientResponse>)> done) {
+  impl_->Call(std::move(request), deadline, std::move(done));
+}
+
+std::shared_ptr<Exchange> Client::Open(ClientRequest request, const ExchangeOptions& options,
+                                       std::shared_ptr<ResponseSink> sink,
+                                       std::shared_ptr<BodySource> source) {
+  return impl_->Open(std::move(request), options, std::move(sink), std::move(source));
+}
+
+void Client::Stop() {
+  if (!std::exchange(stopped_, true)) impl_->Stop();
+}
+
+}  // namespace kvorum::http

@@ -1,0 +1,442 @@
+#include "http/client_connection.h"
+
+#include "base/check.h"
+#include "boost/asio/buffer.hpp"
+#include "boost/beast/http/basic_parser.hpp"
+#include "fmt/format.h"
+#include "http/text.h"
+
+namespace kvorum::http {
+
+namespace beast = boost::beast;
+
+namespace {
+
+constexpr size_t kSmallBuffer = 8 << 10;
+constexpr size_t kLargeBuffer = 64 << 10;
+constexpr uint32_t kHeaderLimit = 64 << 10;
+/// Input that the parser may leave lying: a head, a chunk's head or trailers.
+constexpr size_t kPendingLimit = kHeaderLimit + kLargeBuffer;
+constexpr int kMaxInterimResponses = 16;
+/// The next piece of a body is asked for when less than this waits for the system.
+constexpr size_t kPullBelow = 512 << 10;
+constexpr int kMaxVectors = 64;
+/// The shortest end of a chunked body. Beast 1.81's parser, once it asked for more, asserts that it gets at
+/// least that much.
+constexpr size_t kLastChunkBytes = std::string_view("0\r\n\r\n").size();
+
+std::string_view Text(beast::string_view text) { return {text.data(), text.size()}; }
+
+bool IsHeaderText(std::string_view text) {
+  return text.find_first_of(std::string_view("\r\n\0", 3)) == std::string_view::npos;
+}
+
+absl::Status CheckRequest(const ClientRequest& request) {
+  bool good = !request.method.empty() && IsHeaderText(request.method) &&
+              request.method.find(' ') == std::string::npos;
+  for (const auto& [name, value] : request.headers) {
+    good = good && !name.empty() && IsHeaderText(name) && IsHeaderText(value);
+  }
+  return good ? absl::OkStatus() : absl::InvalidArgumentError("invalid character in a request's header");
+}
+
+}  // namespace
+
+// ---- the exchange ----
+
+ClientExchange::ClientExchange(ClientPool* pool, ClientRequest request, const ExchangeOptions& options,
+                               std::shared_ptr<ResponseSink> sink, std::shared_ptr<BodySource> source)
+    : pool_(pool),
+      request_(std::move(request)),
+      options_(options),
+      sink_(std::move(sink)),
+      source_(std::move(source)) {}
+
+void ClientExchange::Start() {
+  if (ended()) return;
+  absl::StatusOr<HttpUrl> url = ParseHttpUrl(request_.url);
+  if (!url.ok()) return Fail(url.status());
+  url_ = *std::move(url);
+  if (absl::Status status = CheckRequest(request_); !status.ok()) return Fail(status);
+  Arm();
+  if (std::shared_ptr<ClientConnection> idle = pool_->TakeIdle(url_.authority))
+    return Attach(std::move(idle));
+  Dial();
+}
+
+void ClientExchange::Dial() {
+  const MonotonicTime now = pool_->loop().clock().Now();
+  dialer_ = Dialer::Start(pool_->loop(), url_.host, url_.port, now + pool_->options().dial_timeout,
+                          [self = shared_from_this()](absl::StatusOr<std::unique_ptr<ByteStream>> stream) {
+                            self->dialer_.reset();
+                            if (!stream.ok()) return self->Fail(stream.status());
+                            self->Attach(std::make_shared<ClientConnection>(self->pool_, *std::move(stream),
+                                                                            self->url_.authority));
+                          });
+}
+
+void ClientExchange::Attach(std::shared_ptr<ClientConnection> connection) {
+  connection_ = std::move(connection);
+  connection_->Begin(shared_from_this());
+}
+
+std::shared_ptr<ResponseSink> ClientExchange::Detach() {
+  if (timer_ != 0) pool_->loop().CancelTimer(std::exchange(timer_, 0));
+  if (std::shared_ptr<Dialer> dialer = std::move(dialer_)) dialer->Cancel();
+  if (std::shared_ptr<ClientConnection> connection = std::move(connection_)) connection->Close();
+  source_.reset();
+  pool_->OnEnded(this);
+  return std::move(sink_);
+}
+
+void ClientExchange::Cancel() {
+  const std::shared_ptr<ClientExchange> self = shared_from_this();
+  if (!ended()) Detach();
+}
+
+void ClientExchange::Fail(const absl::Status& status) {
+  const std::shared_ptr<ClientExchange> self = shared_from_this();
+  if (!ended()) Detach()->OnEnd(status);
+}
+
+void ClientExchange::OnHead(ClientResponse head) {
+  sent_at_.reset();
+  read_at_ = pool_->loop().clock().Now();
+  Arm();
+  const std::shared_ptr<ResponseSink> sink = sink_;
+  sink->OnHead(std::move(head));
+}
+
+void ClientExchange::OnData(std::string_view data) {
+  const std::shared_ptr<ResponseSink> sink = sink_;
+  sink->OnData(data);
+}
+
+void ClientExchange::OnComplete() {
+  const std::shared_ptr<ClientExchange> self = shared_from_this();
+  connection_.reset();  // it is idle, or closed
+  Detach()->OnEnd(absl::OkStatus());
+}
+
+void ClientExchange::OnBroken(const absl::Status& status, bool reused, bool untouched) {
+  connection_.reset();
+  if (reused && untouched && request_.method == "GET" && !std::exchange(repeated_, true)) {
+    blocked_since_.reset();
+    sent_at_.reset();
+    return Dial();
+  }
+  Fail(status);
+}
+
+void ClientExchange::OnWritten(bool all) {
+  blocked_since_.reset();
+  if (!all || sent_at_ || read_at_) return;
+  sent_at_ = pool_->loop().clock().Now();
+  Arm();
+}
+
+void ClientExchange::OnWriteBlocked() {
+  if (blocked_since_) return;
+  blocked_since_ = pool_->loop().clock().Now();
+  Arm();
+}
+
+void ClientExchange::OnRead() {
+  if (read_at_) read_at_ = pool_->loop().clock().Now();
+}
+
+MonotonicTime ClientExchange::Due() const {
+  MonotonicTime due = options_.deadline;
+  const auto limit = [&due](const std::optional<MonotonicTime>& since, std::chrono::nanoseconds timeout) {
+    if (since && timeout.count() > 0) due = std::min(due, *since + timeout);
+  };
+  limit(blocked_since_, options_.write_timeout);
+  limit(sent_at_, options_.response_timeout);
+  limit(read_at_, options_.read_timeout);
+  return due;
+}
+
+void ClientExchange::Arm() {
+  const MonotonicTime due = Due();
+  if (due == MonotonicTime::max() || (timer_ != 0 && timer_at_ <= due)) return;
+  if (timer_ != 0) pool_->loop().CancelTimer(timer_);
+  timer_at_ = due;
+  timer_ = pool_->loop().PostAt(due, [weak = weak_from_this()] {
+    if (const std::shared_ptr<ClientExchange> self = weak.lock()) self->OnTimer();
+  });
+}
+
+void ClientExchange::OnTimer() {
+  timer_ = 0;
+  if (ended()) return;
+  const MonotonicTime now = pool_->loop().clock().Now();
+  if (Due() > now) return Arm();
+  Fail(absl::DeadlineExceededError(options_.deadline <= now ? "context deadline exceeded" : "i/o timeout"));
+}
+
+// ---- the connection ----
+
+/// Beast's parser, handing what it finds to the exchange.
+class ClientConnection::Parser final : public beast::http::basic_parser<false> {
+ public:
+  Parser(ClientConnection* connection, int interim) : interim_responses(interim), connection_(connection) {
+    header_limit(kHeaderLimit);
+    body_limit(boost::none);
+  }
+
+  const int interim_responses;  // that came before
+  ClientResponse head;
+  bool head_told = false;
+  bool wants_more = false;  // it could do nothing with the last input
+  bool touched = false;     // something of a response has come
+
+ private:
+  using Error = beast::error_code;
+
+  void on_request_impl(beast::http::verb, beast::string_view, beast::string_view, int, Error&) override {}
+  void on_response_impl(int code, beast::string_view, int, Error&) override { head.status = code; }
+  void on_field_impl(beast::http::field, beast::string_view name, beast::string_view value, Error&) override {
+    if (!is_header_done()) head.headers.emplace_back(LowerCase(Text(name)), Text(value));
+  }
+  void on_header_impl(Error&) override {}
+  void on_body_init_impl(const boost::optional<std::uint64_t>&, Error&) override {}
+  std::size_t on_body_impl(beast::string_view body, Error&) override { return Deliver(body); }
+  void on_chunk_header_impl(std::uint64_t, beast::string_view, Error&) override {}
+  std::size_t on_chunk_body_impl(std::uint64_t, beast::string_view body, Error&) override {
+    return Deliver(body);
+  }
+  void on_finish_impl(Error&) override {}
+
+  size_t Deliver(beast::string_view body) {
+    // The sink may break the exchange off from within.
+    const std::shared_ptr<ClientExchange> exchange = connection_->exchange_;
+    if (exchange != nullptr && !exchange->ended()) exchange->OnData(Text(body));
+    return body.size();
+  }
+
+  ClientConnection* const connection_;
+};
+
+ClientConnection::ClientConnection(ClientPool* pool, std::unique_ptr<ByteStream> stream,
+                                   std::string authority)
+    : pool_(pool),
+      stream_(std::move(stream)),
+      authority_(std::move(authority)),
+      buffer_(new char[kSmallBuffer]),
+      buffer_size_(kSmallBuffer) {}
+
+ClientConnection::~ClientConnection() = default;
+
+void ClientConnection::Begin(std::shared_ptr<ClientExchange> exchange) {
+  KVORUM_CHECK(exchange_ == nullptr && !closed_, "a connection in use");
+  if (idle_timer_ != 0) pool_->loop().CancelTimer(std::exchange(idle_timer_, 0));
+  exchange_ = std::move(exchange);
+  parser_ = std::make_unique<Parser>(this, /*interim=*/0);
+  const ClientRequest& request = exchange_->request();
+  parser_->skip(request.method == "HEAD");
+  source_ended_ = exchange_->source() == nullptr;
+
+  std::string head = fmt::format("{} {} HTTP/1.1\r\nhost: {}\r\n", request.method, exchange_->url().target,
+                                 exchange_->url().authority);
+  for (const auto& [name, value] : request.headers) {
+    fmt::format_to(std::back_inserter(head), "{}: {}\r\n", name, value);
+  }
+  if (!source_ended_) {
+    head += "transfer-encoding: chunked\r\n";
+  } else if (!request.body.empty() || (request.method != "GET" && request.method != "HEAD")) {
+    fmt::format_to(std::back_inserter(head), "content-length: {}\r\n", request.body.size());
+  }
+  head += "\r\n";
+  output_.Append(head);
+  output_.Append(request.body);
+  WantFlush();
+  if (!reading_) Read();
+}
+
+void ClientConnection::Close() {
+  if (std::exchange(closed_, true)) return;
+  if (idle_timer_ != 0) pool_->loop().CancelTimer(std::exchange(idle_timer_, 0));
+  const std::shared_ptr<ClientConnection> self = shared_from_this();
+  exchange_.reset();
+  stream_->Close();
+  pool_->OnClosed(this);
+}
+
+void ClientConnection::Read() {
+  reading_ = true;
+  stream_->Read(buffer_.get(), buffer_size_, shared_from_this());
+}
+
+void ClientConnection::OnRead(size_t size, bool broken) {
+  reading_ = false;
+  if (closed_) return;
+  Loop::Turn turn(pool_->loop());
+  if (exchange_ == nullptr) return Close();  // the end, or a server that speaks unasked
+  if (size == 0) return OnInputEnd(broken);
+  parser_->touched = true;
+  exchange_->OnRead();
+  const std::string_view input(buffer_.get(), size);
+  if (pending_.empty()) {
+    pending_.append(input.substr(Process(input)));
+  } else {
+    pending_.append(input);
+    pending_.erase(0, Process(pending_));
+  }
+  if (closed_) return;
+  if (pending_.size() > kPendingLimit) return Break(absl::UnavailableError("net/http: header too long"));
+  if (size == buffer_size_ && buffer_size_ < kLargeBuffer) {
+    buffer_.reset(new char[kLargeBuffer]);
+    buffer_size_ = kLargeBuffer;
+  }
+  Read();
+}
+
+size_t ClientConnection::Process(std::string_view input) {
+  std::string_view rest = input;
+  while (!closed_ && exchange_ != nullptr && !rest.empty()) {
+    if (parser_->wants_more && parser_->chunked() && rest.size() < kLastChunkBytes) break;
+    beast::error_code error;
+    rest.remove_prefix(parser_->put(boost::asio::const_buffer(rest.data(), rest.size()), error));
+    if (closed_ || exchange_ == nullptr) break;
+    parser_->wants_more = error == beast::http::error::need_more;
+    if (parser_->wants_more) break;
+    if (error) {
+      Break(absl::UnavailableError(fmt::format("malformed HTTP response: {}", error.message())));
+      break;
+    }
+    if (parser_->is_header_done() && parser_->head.status / 100 == 1) {
+      const int interim = parser_->interim_responses + 1;
+      if (interim > kMaxInterimResponses || parser_->head.status == 101) {
+        Break(absl::UnavailableError("too many 1xx informational responses"));
+        break;
+      }
+      parser_ = std::make_unique<Parser>(this, interim);
+      parser_->skip(exchange_->request().method == "HEAD");
+      parser_->touched = true;
+      continue;
+    }
+    if (parser_->is_header_done() && !std::exchange(parser_->head_told, true)) {
+      exchange_->OnHead(std::move(parser_->head));
+      if (closed_ || exchange_ == nullptr) break;
+    }
+    if (parser_->is_done()) FinishResponse(!rest.empty());
+  }
+  return input.size() - rest.size();
+}
+
+void ClientConnection::FinishResponse(bool input_left) {
+  const std::shared_ptr<ClientConnection> self = shared_from_this();
+  const std::shared_ptr<ClientExchange> exchange = std::move(exchange_);
+  if (input_left || !RequestSent() || write_broken_ || !parser_->keep_alive()) {
+    Close();
+  } else {
+    reused_ = true;
+    idle_timer_ = pool_->loop().PostAfter(pool_->options().idle_timeout, [weak = weak_from_this()] {
+      const std::shared_ptr<ClientConnection> idle = weak.lock();
+      if (idle == nullptr) return;
+      idle->idle_timer_ = 0;
+      idle->Close();
+    });
+    pool_->OnIdle(self);
+  }
+  exchange->OnComplete();
+}
+
+void ClientConnection::OnInputEnd(bool broken) {
+  if (!broken && parser_->is_header_done()) {
+    beast::error_code error;
+    parser_->put_eof(error);
+    if (closed_) return;
+    if (!error && parser_->is_done()) {
+      const std::shared_ptr<ClientExchange> exchange = std::move(exchange_);
+      Close();
+      return exchange->OnComplete();
+    }
+  }
+  Break(absl::UnavailableError(broken ? "connection reset by peer"
+                                      : (parser_->touched ? "unexpected EOF" : "EOF")));
+}
+
+void ClientConnection::Break(const absl::Status& status) {
+  const std::shared_ptr<ClientExchange> exchange = std::move(exchange_);
+  const bool untouched = !parser_->touched;
+  Close();
+  exchange->OnBroken(status, reused_, untouched);
+}
+
+void ClientConnection::PullMore() {
+  if (source_ended_ || pulling_ || write_broken_ || exchange_ == nullptr || output_.size() >= kPullBelow)
+    return;
+  pulling_ = true;
+  exchange_->source()->Pull([weak = weak_from_this(), &loop = pool_->loop(),
+                             exchange = exchange_.get()](absl::StatusOr<Bytes> piece) mutable {
+    loop.Post([weak, exchange, piece = std::move(piece)]() mutable {
+      if (const std::shared_ptr<ClientConnection> self = weak.lock())
+        self->OnPiece(exchange, std::move(piece));
+    });
+  });
+}
+
+void ClientConnection::OnPiece(const ClientExchange* exchange, absl::StatusOr<Bytes> piece) {
+  // A connection whose exchange ended before its source did is closed, so this is of the present one.
+  if (closed_ || exchange_.get() != exchange) return;
+  pulling_ = false;
+  if (!piece.ok()) {
+    const std::shared_ptr<ClientExchange> failed = exchange_;
+    return failed->Fail(piece.status());
+  }
+  if (piece->empty()) {
+    source_ended_ = true;
+    output_.Append("0\r\n\r\n");
+  } else {
+    output_.Append(fmt::format("{:x}\r\n", piece->size()));
+    output_.Append(*piece, 0, piece->size());
+    output_.Append("\r\n");
+  }
+  WantFlush();
+}
+
+void ClientConnection::WantFlush() {
+  if (std::exchange(flush_wanted_, true)) return;
+  pool_->loop().AtTurnEnd(shared_from_this());
+}
+
+void ClientConnection::OnTurnEnd() {
+  flush_wanted_ = false;
+  if (!closed_) Flush();
+}
+
+void ClientConnection::OnWritable() {
+  write_blocked_ = false;
+  if (closed_) return;
+  Loop::Turn turn(pool_->loop());
+  Flush();
+}
+
+void ClientConnection::Flush() {
+  if (write_blocked_ || exchange_ == nullptr) return;
+  iovec vectors[kMaxVectors];
+  bool progress = false;
+  while (!output_.empty()) {
+    const ssize_t n = stream_->Write(vectors, output_.Gather(vectors, kMaxVectors));
+    if (n < 0) {
+      // The server may have answered before it closed: reading tells.
+      write_broken_ = true;
+      output_.Consume(output_.size());
+      source_ended_ = true;
+    } else if (n == 0) {
+      if (progress) exchange_->OnWritten(/*all=*/false);
+      write_blocked_ = true;
+      exchange_->OnWriteBlocked();
+      stream_->WaitWritable(shared_from_this());
+      return PullMore();
+    } else {
+      output_.Consume(static_cast<size_t>(n));
+      progress = true;
+    }
+  }
+  exchange_->OnWritten(RequestSent());
+  PullMore();
+}
+
+}  // namespace kvorum::http

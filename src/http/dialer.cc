@@ -1,0 +1,141 @@
+#include "http/dialer.h"
+
+#include "boost/asio/ip/address.hpp"
+#include "fmt/format.h"
+#include "http/listener.h"
+#include "http/text.h"
+
+namespace kvorum::http {
+
+namespace asio = boost::asio;
+
+namespace {
+
+/// Addresses of a name that are tried.
+constexpr size_t kMaxEndpoints = 16;
+
+std::string EndpointText(const asio::ip::tcp::endpoint& endpoint) {
+  const std::string address = endpoint.address().to_string();
+  return endpoint.address().is_v6() ? fmt::format("[{}]:{}", address, endpoint.port())
+                                    : fmt::format("{}:{}", address, endpoint.port());
+}
+
+}  // namespace
+
+std::shared_ptr<Dialer> Dialer::Start(Loop& loop, std::string host, std::string port, MonotonicTime deadline,
+                                      Done done) {
+  auto dialer = std::make_shared<Dialer>(loop, std::move(host), std::move(port), deadline, std::move(done));
+  loop.Post([dialer] { dialer->Resolve(); });
+  return dialer;
+}
+
+Dialer::Dialer(Loop& loop, std::string host, std::string port, MonotonicTime deadline, Done done)
+    : loop_(loop),
+      host_(std::move(host)),
+      port_(std::move(port)),
+      deadline_(deadline),
+      done_(std::move(done)),
+      resolver_(loop.context()),
+      socket_(loop.context()) {}
+
+void Dialer::Cancel() {
+  const std::shared_ptr<Dialer> self = shared_from_this();
+  done_ = nullptr;
+  boost::system::error_code ignored;
+  resolver_.cancel();
+  socket_.close(ignored);
+  if (timer_ != 0) loop_.CancelTimer(std::exchange(timer_, 0));
+}
+
+void Dialer::Resolve() {
+  if (!done_) return;
+  uint64_t port = 0;
+  ParseDecimal(port_, &port);
+  boost::system::error_code error;
+  const asio::ip::address address = asio::ip::make_address(host_, error);
+  if (!error) {
+    endpoints_.emplace_back(address, static_cast<uint16_t>(port));
+    return TryNext();
+  }
+  ArmTimer(deadline_);
+  resolver_.async_resolve(
+      host_, port_, Tcp::resolver::numeric_service,
+      [self = shared_from_this()](const boost::system::error_code& failed,
+                                  Tcp::resolver::results_type results) {
+        if (!self->done_) return;
+        Loop::Turn turn(self->loop_);
+        if (failed) {
+          return self->Finish(absl::UnavailableError(
+              fmt::format("dial tcp: lookup {}: {}", self->host_,
+                          failed == asio::error::host_not_found ? "no such host" : failed.message())));
+        }
+        for (const auto& result : results) {
+          if (self->endpoints_.size() < kMaxEndpoints) self->endpoints_.push_back(result.endpoint());
+        }
+        self->TryNext();
+      });
+}
+
+void Dialer::TryNext() {
+  const MonotonicTime now = loop_.clock().Now();
+  if (next_ == endpoints_.size() || now >= deadline_) {
+    if (error_.empty()) error_ = fmt::format("dial tcp {}:{}: i/o timeout", host_, port_);
+    return Finish(absl::UnavailableError(error_));
+  }
+  // Each address that is left gets its share of the time.
+  ArmTimer(now + (deadline_ - now) / static_cast<int64_t>(endpoints_.size() - next_));
+  boost::system::error_code ignored;
+  socket_.close(ignored);
+  const size_t attempt = ++attempts_;
+  socket_.async_connect(endpoints_[next_++],
+                        [self = shared_from_this(), attempt](const boost::system::error_code& error) {
+                          if (!self->done_ || attempt != self->attempts_) return;
+                          Loop::Turn turn(self->loop_);
+                          self->OnConnected(error);
+                        });
+}
+
+void Dialer::OnConnected(const boost::system::error_code& error) {
+  if (error) {
+    if (error_.empty()) {
+      error_ = fmt::format("dial tcp {}: connect: {}", EndpointText(endpoints_[next_ - 1]),
+                           ErrnoText(error.value()));
+    }
+    return TryNext();
+  }
+  boost::system::error_code failed;
+  const int fd = socket_.release(failed);
+  if (failed) return Finish(absl::UnavailableError(fmt::format("dial tcp: {}", failed.message())));
+  Finish(NewSocketStream(loop_, fd));
+}
+
+void Dialer::OnTimeout() {
+  if (!done_) return;
+  if (endpoints_.empty()) {
+    resolver_.cancel();
+    return Finish(absl::UnavailableError(fmt::format("dial tcp: lookup {}: i/o timeout", host_)));
+  }
+  if (error_.empty()) {
+    error_ = fmt::format("dial tcp {}: i/o timeout", EndpointText(endpoints_[next_ - 1]));
+  }
+  TryNext();
+}
+
+void Dialer::ArmTimer(MonotonicTime when) {
+  if (timer_ != 0) loop_.CancelTimer(timer_);
+  timer_ = loop_.PostAt(when, [weak = weak_from_this()] {
+    const std::shared_ptr<Dialer> self = weak.lock();
+    if (self == nullptr) return;
+    self->timer_ = 0;
+    self->OnTimeout();
+  });
+}
+
+void Dialer::Finish(absl::StatusOr<std::unique_ptr<ByteStream>> result) {
+  if (timer_ != 0) loop_.CancelTimer(std::exchange(timer_, 0));
+  boost::system::error_code ignored;
+  socket_.close(ignored);
+  std::exchange(done_, nullptr)(std::move(result));
+}
+
+}  // namespace kvorum::http
