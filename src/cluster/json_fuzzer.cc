@@ -2,12 +2,17 @@
 
 #include "base/check.h"
 #include "cluster/cluster.h"
+#include "cluster/members_json.h"
 
 using namespace kvorum::cluster;  // NOLINT: a program of one function
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  const absl::StatusOr<ChangeContext> context =
-      ChangeContextFromJson({reinterpret_cast<const char*>(data), size});
+  const std::string_view text(reinterpret_cast<const char*>(data), size);
+  if (const absl::StatusOr<std::vector<Member>> members = MembersFromJson(text); members.ok()) {
+    const absl::StatusOr<std::vector<Member>> again = MembersFromJson(MembersToJson(*members));
+    KVORUM_CHECK(again.ok() && *again == *members, "what was written is read as something else");
+  }
+  const absl::StatusOr<ChangeContext> context = ChangeContextFromJson(text);
   if (!context.ok()) return 0;
   const absl::StatusOr<ChangeContext> again = ChangeContextFromJson(ToJson(*context));
   KVORUM_CHECK(again.ok(), "what was written cannot be read");

@@ -4,6 +4,7 @@
 #include "boost/json/parse.hpp"
 #include "cluster/cluster.h"
 #include "cluster/json.h"
+#include "cluster/members_json.h"
 #include "fmt/format.h"
 
 namespace kvorum::cluster {
@@ -108,6 +109,28 @@ absl::StatusOr<ChangeContext> ChangeContextFromJson(std::string_view text) {
   KVORUM_ASSIGN_OR_RETURN(context.member, MemberFrom(object));
   KVORUM_ASSIGN_OR_RETURN(context.is_promote, BoolFrom(object, "isPromote"));
   return context;
+}
+
+std::string MembersToJson(const std::vector<Member>& members) {
+  std::string out = "[";
+  for (const Member& member : members) {
+    if (out.size() > 1) out += ',';
+    out += ToJson(member);
+  }
+  return out + "]\n";
+}
+
+absl::StatusOr<std::vector<Member>> MembersFromJson(std::string_view text) {
+  boost::system::error_code error;
+  const json::value value = json::parse(json::string_view(text.data(), text.size()), error);
+  std::vector<Member> members;
+  if (!error && value.is_null()) return members;
+  if (error || !value.is_array()) return Malformed("form");
+  for (const json::value& element : value.get_array()) {
+    if (!element.is_object()) return Malformed("form");
+    KVORUM_ASSIGN_OR_RETURN(members.emplace_back(), MemberFrom(element.get_object()));
+  }
+  return members;
 }
 
 std::string AttributesToJson(const Member& member) {
