@@ -34,7 +34,7 @@ bool LmdbBackend::WaitForWork() {
   for (;;) {
     RotateIfDue();
     if (!calls_.empty() || reap_ || (!sealed_.empty() && failure_.ok())) return true;
-    if (closing_ && defragmenter_ == nullptr && !defragmenting_) {
+    if (closing_ && rewriter_ == nullptr && rewrites_ == 0) {
       if (!rotation_wanted_.load()) return false;
     }
     if (deadline_ && failure_.ok()) {

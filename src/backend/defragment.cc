@@ -11,28 +11,14 @@
 
 namespace kvorum::backend {
 
-void LmdbBackend::Replace(std::unique_ptr<ReadView> /*content*/, AppliedPosition /*position*/, Done done) {
-  done(absl::UnimplementedError("not there yet"));
-}
-
 void LmdbBackend::Defragment(Done done) {
   absl::MutexLock lock(&mutex_);
-  absl::Status refusal;
-  if (!failure_.ok()) {
-    refusal = failure_;
-  } else if (closing_) {
-    refusal = absl::CancelledError("the database is being closed");
-  } else if (defragmenting_) {
-    refusal = absl::FailedPreconditionError("a defragmentation is already running");
+  if (defragmenting_) {
+    return Refuse(absl::FailedPreconditionError("a defragmentation is already running"), std::move(done));
   }
-  if (!refusal.ok()) {
-    calls_.push_back([done = std::move(done), refusal]() mutable { done(refusal); });
-    wake_.Signal();
-    return;
-  }
+  if (absl::Status status = StatusForRewrite(); !status.ok()) return Refuse(status, std::move(done));
   defragmenting_ = true;
-  if (defragmenter_ == nullptr) defragmenter_ = std::make_unique<ThreadExecutor>("kv-defrag");
-  defragmenter_->Post([this, done = std::move(done)]() mutable {
+  PostRewrite([this, done = std::move(done)]() mutable {
     const MonotonicTime start = SystemClock().Now();
     const Sizes before = sizes();
     KVORUM_LOG(*options_.logger, kInfo, "defragmenting", {"path", options_.directory},
@@ -54,11 +40,51 @@ void LmdbBackend::Defragment(Done done) {
     {
       absl::MutexLock lock(&mutex_);
       defragmenting_ = false;
-      reap_ = true;  // the old file
-      wake_.Signal();
     }
     done(status);
   });
+}
+
+absl::Status LmdbBackend::StatusForRewrite() const {
+  if (!failure_.ok()) return failure_;
+  return closing_ ? absl::CancelledError("the database is being closed") : absl::OkStatus();
+}
+
+void LmdbBackend::Refuse(absl::Status status, Done done) {
+  calls_.push_back([done = std::move(done), status = std::move(status)]() mutable { done(status); });
+  wake_.Signal();
+}
+
+void LmdbBackend::PostRewrite(absl::AnyInvocable<void()> rewrite) {
+  ++rewrites_;
+  if (rewriter_ == nullptr) rewriter_ = std::make_unique<ThreadExecutor>("kv-defrag");
+  rewriter_->Post([this, rewrite = std::move(rewrite)]() mutable {
+    rewrite();
+    absl::MutexLock lock(&mutex_);
+    --rewrites_;
+    reap_ = true;  // the old file
+    wake_.Signal();
+  });
+}
+
+absl::StatusOr<std::string> LmdbBackend::MakeDirectoryForNewDatabase() const {
+  std::string directory = fmt::format("{}/{}", options_.directory, kNewDatabaseDirectory);
+  KVORUM_RETURN_IF_ERROR(PosixEnv().RemoveTree(directory));
+  KVORUM_RETURN_IF_ERROR(PosixEnv().CreateDirectories(directory));
+  return directory;
+}
+
+void LmdbBackend::RunOnCommitter(absl::AnyInvocable<void()> call) {
+  absl::Notification done;
+  {
+    absl::MutexLock lock(&mutex_);
+    calls_.push_back([&] {
+      call();
+      done.Notify();
+    });
+    wake_.Signal();
+  }
+  done.WaitForNotification();
 }
 
 absl::Status LmdbBackend::CheckRoomForCopy() const {
@@ -74,11 +100,8 @@ absl::Status LmdbBackend::CheckRoomForCopy() const {
 
 absl::Status LmdbBackend::RunDefragment() {
   KVORUM_RETURN_IF_ERROR(CheckRoomForCopy());
-  Env& files = PosixEnv();
-  const std::string directory = fmt::format("{}/{}", options_.directory, kNewDatabaseDirectory);
-  KVORUM_RETURN_IF_ERROR(files.RemoveTree(directory));
-  KVORUM_RETURN_IF_ERROR(files.CreateDirectories(directory));
-  const absl::Cleanup remove = [&] { files.RemoveTree(directory).IgnoreError(); };
+  KVORUM_ASSIGN_OR_RETURN(const std::string directory, MakeDirectoryForNewDatabase());
+  const absl::Cleanup remove = [&] { PosixEnv().RemoveTree(directory).IgnoreError(); };
 
   std::shared_ptr<LmdbEnv> source;
   {
@@ -93,32 +116,15 @@ absl::Status LmdbBackend::RunDefragment() {
   };
   // A commit that has begun without the copy ends before the first step sees anything: hand it over between
   // two commits, on the committer's thread.
-  absl::Notification handed_over;
-  {
+  RunOnCommitter([&] {
     absl::MutexLock lock(&mutex_);
-    if (closing_) return absl::CancelledError("the database is being closed");
-    calls_.push_back([&] {
-      absl::MutexLock lock(&mutex_);
-      copy_ = copy;
-      if (closing_) copy_->Cancel();
-      handed_over.Notify();
-    });
-    wake_.Signal();
-  }
-  handed_over.WaitForNotification();
+    copy_ = copy;
+    if (closing_ || rewrites_ > 1) copy_->Cancel();
+  });
   KVORUM_RETURN_IF_ERROR(copy->Run());
 
   absl::Status swapped;
-  absl::Notification done;
-  {
-    absl::MutexLock lock(&mutex_);
-    calls_.push_back([&] {
-      swapped = SwapDatabase(*copy);
-      done.Notify();
-    });
-    wake_.Signal();
-  }
-  done.WaitForNotification();
+  RunOnCommitter([&] { swapped = SwapDatabase(*copy); });
   return swapped;
 }
 
@@ -129,7 +135,21 @@ absl::Status LmdbBackend::SwapDatabase(OnlineCopy& copy) {
     copy_.reset();  // whatever comes of it, no commit goes to the copy as a copy any more
   }
   KVORUM_RETURN_IF_ERROR(copy.mirror_status());
-  KVORUM_RETURN_IF_ERROR(copy.target()->BecomeDurable());
+  KVORUM_RETURN_IF_ERROR(MoveIntoPlace(*copy.target()));
+  {
+    absl::MutexLock lock(&mutex_);
+    retired_envs_.push_back(state_->env);
+    auto state = std::make_shared<DatabaseState>(*state_);
+    state->env = copy.target();
+    current_state_.store(state.get(), std::memory_order_release);
+    state_ = std::move(state);
+  }
+  UpdateSizes(*copy.target());
+  return absl::OkStatus();
+}
+
+absl::Status LmdbBackend::MoveIntoPlace(LmdbEnv& env) {
+  KVORUM_RETURN_IF_ERROR(env.BecomeDurable());
   Env& files = PosixEnv();
   const std::string from = fmt::format("{}/{}/", options_.directory, kNewDatabaseDirectory);
   const std::string to = fmt::format("{}/", options_.directory);
@@ -144,16 +164,7 @@ absl::Status LmdbBackend::SwapDatabase(OnlineCopy& copy) {
     Fail(moved);
     return moved;
   }
-  copy.target()->Moved(options_.directory);
-  {
-    absl::MutexLock lock(&mutex_);
-    retired_envs_.push_back(state_->env);
-    auto state = std::make_shared<DatabaseState>(*state_);
-    state->env = copy.target();
-    current_state_.store(state.get(), std::memory_order_release);
-    state_ = std::move(state);
-  }
-  UpdateSizes(*copy.target());
+  env.Moved(options_.directory);
   return absl::OkStatus();
 }
 

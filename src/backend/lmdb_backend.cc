@@ -149,6 +149,12 @@ void LmdbBackend::EndEntry(AppliedPosition position) {
   KVORUM_CHECK(position.index >= last_position_.index, "applied {} after {}", position.index,
                last_position_.index);
   active_->SetPosition(position);
+  SetApplied(position);
+  in_entry_ = false;
+  AfterWrites();
+}
+
+void LmdbBackend::SetApplied(AppliedPosition position) {
   last_position_ = position;
   const uint64_t version = position_version_.load(std::memory_order_relaxed);
   position_version_.store(version + 1, std::memory_order_relaxed);
@@ -156,8 +162,6 @@ void LmdbBackend::EndEntry(AppliedPosition position) {
   applied_index_.store(position.index, std::memory_order_relaxed);
   applied_term_.store(position.term, std::memory_order_relaxed);
   position_version_.store(version + 2, std::memory_order_release);
-  in_entry_ = false;
-  AfterWrites();
 }
 
 void LmdbBackend::Put(Bucket bucket, std::string_view key, Bytes value) {
@@ -274,15 +278,14 @@ Sizes LmdbBackend::sizes() const {
 
 absl::Status LmdbBackend::Close() {
   KVORUM_CHECK(gate_.load() != kEntry, "closed in the middle of an entry");
-  std::unique_ptr<ThreadExecutor> defragmenter;
+  std::unique_ptr<ThreadExecutor> rewriter;
   {
     absl::MutexLock lock(&mutex_);
     closing_ = true;
     if (copy_ != nullptr) copy_->Cancel();
-    defragmenter = std::move(defragmenter_);
+    rewriter = std::move(rewriter_);
   }
-  if (defragmenter != nullptr)
-    defragmenter->Stop();  // the committer still runs: a swap may be waiting for it
+  if (rewriter != nullptr) rewriter->Stop();  // the committer still runs: a swap may be waiting for it
   {
     absl::MutexLock lock(&mutex_);
     wake_.Signal();

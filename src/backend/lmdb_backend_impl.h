@@ -76,6 +76,7 @@ class LmdbBackend final : public Backend, private ViewOwner {
   /// After each entry, and each write outside of one.
   void AfterWrites() ABSL_LOCKS_EXCLUDED(mutex_);
   void WaitForSpace() ABSL_LOCKS_EXCLUDED(mutex_);
+  void SetApplied(AppliedPosition position);
   void Rotate() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ViewClosed(const DatabaseState* state) override ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -94,10 +95,24 @@ class LmdbBackend final : public Backend, private ViewOwner {
   void Reap() ABSL_LOCKS_EXCLUDED(mutex_);
   void RunCalls() ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Defragmentation (defragment.cc), on `defragmenter_` but for the swap.
+  // Rewriting the file (defragment.cc, replace.cc), on `rewriter_` but for the swap.
+  /// OK where one may begin.
+  absl::Status StatusForRewrite() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  /// Calls `done` on the committer's thread.
+  void Refuse(absl::Status status, Done done) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void PostRewrite(absl::AnyInvocable<void()> rewrite) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  /// An empty one.
+  absl::StatusOr<std::string> MakeDirectoryForNewDatabase() const;
+  /// Runs `call` between two commits and waits for it.
+  void RunOnCommitter(absl::AnyInvocable<void()> call) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status CheckRoomForCopy() const;
   absl::Status RunDefragment() ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status SwapDatabase(OnlineCopy& copy) ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status RunReplace(ReadView& content, AppliedPosition position) ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status TakeReplacement(std::shared_ptr<LmdbEnv> env, std::string last_key, AppliedPosition position)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  /// Makes the new database the one that is found at the next start. On the committer's thread.
+  absl::Status MoveIntoPlace(LmdbEnv& env) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Constant, but for `on_failure`, which is the committer's.
   LmdbOptions options_;
@@ -135,10 +150,11 @@ class LmdbBackend final : public Backend, private ViewOwner {
   bool closing_ ABSL_GUARDED_BY(mutex_) = false;
   bool reap_ ABSL_GUARDED_BY(mutex_) = false;
   bool defragmenting_ ABSL_GUARDED_BY(mutex_) = false;
+  int rewrites_ ABSL_GUARDED_BY(mutex_) = 0;  ///< posted to `rewriter_` and not finished
   absl::Status failure_ ABSL_GUARDED_BY(mutex_);
   std::deque<absl::AnyInvocable<void()>> calls_ ABSL_GUARDED_BY(mutex_);  ///< for the committer's thread
   std::shared_ptr<OnlineCopy> copy_ ABSL_GUARDED_BY(mutex_);
-  std::unique_ptr<ThreadExecutor> defragmenter_ ABSL_GUARDED_BY(mutex_);
+  std::unique_ptr<ThreadExecutor> rewriter_ ABSL_GUARDED_BY(mutex_);
 
   // The committer's.
   Buffers retired_buffers_;

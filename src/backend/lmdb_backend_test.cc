@@ -5,10 +5,12 @@
 #include <filesystem>
 #include <fstream>
 #include <future>
+#include <map>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "backend/backend_format.h"
+#include "backend/memory_backend.h"
 #include "base/testing/temp_directory.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -67,6 +69,19 @@ absl::Status Defragment(Backend& backend) {
   std::promise<absl::Status> done;
   backend.Defragment([&](absl::Status status) { done.set_value(std::move(status)); });
   return done.get_future().get();
+}
+
+/// Starts to replace everything by `records`.
+std::future<absl::Status> StartReplace(Backend& backend, const std::map<Bucket, Records>& records,
+                                       AppliedPosition position) {
+  const auto content = MemoryBackend::Create();
+  for (const auto& [bucket, list] : records) {
+    for (const auto& [key, value] : list) Put(*content, bucket, key, value);
+  }
+  auto done = std::make_shared<std::promise<absl::Status>>();
+  backend.Replace(content->NewReadView(), position,
+                  [done](absl::Status status) { done->set_value(std::move(status)); });
+  return done->get_future();
 }
 
 std::string Revision(int64_t main, int64_t sub = 0) {
@@ -365,6 +380,121 @@ TEST(BackendLmdb, RemovesWhatAnInterruptedDefragmentationLeft) {
   std::ofstream(directory.path() + "/new.tmp/data.mdb") << "half";
   auto backend = Open(Options(directory));
   EXPECT_FALSE(std::filesystem::exists(directory.path() + "/new.tmp"));
+}
+
+TEST(BackendReplace, HasTheContentAndItsPositionAndNothingElse) {
+  TempDirectory directory;
+  auto backend = Open(Options(directory));
+  backend->BeginEntry();
+  Put(*backend, Bucket::kKey, Revision(9), "old");
+  Put(*backend, Bucket::kLease, "old", "1");
+  backend->EndEntry({.index = 5, .term = 1});
+  const std::string long_key(600, 'k');
+  const Records keys = {{Revision(2), "a"}, {Revision(7), std::string(100'000, 'b')}};
+  ASSERT_TRUE(StartReplace(*backend,
+                           {{Bucket::kKey, keys},
+                            {Bucket::kMembers, {{long_key, "m"}}},
+                            {Bucket::kMeta, {{"confState", "{}"}, {"consistent_index", "what it was"}}}},
+                           {.index = 70, .term = 4})
+                  .get()
+                  .ok());
+  for (int round = 0; round < 2; ++round) {
+    auto view = backend->NewReadView();
+    EXPECT_EQ(Scan(*view, Bucket::kKey), keys);
+    EXPECT_EQ(Scan(*view, Bucket::kLease), Records());
+    EXPECT_EQ(Get(*view, Bucket::kMembers, long_key), "m");
+    EXPECT_EQ(Get(*view, Bucket::kMeta, "confState"), "{}");
+    EXPECT_EQ(Get(*view, Bucket::kMeta, kConsistentIndexKey), BigEndian64(70).view());
+    EXPECT_EQ(backend->applied().index, 70u);
+    EXPECT_EQ(backend->applied().term, 4u);
+    view.reset();
+    ASSERT_TRUE(backend->Close().ok());
+    backend = Open(Options(directory));
+  }
+}
+
+TEST(BackendReplace, WritesGoOnBehindTheNewContent) {
+  TempDirectory directory;
+  auto backend = Open(Options(directory));
+  Put(*backend, Bucket::kKey, Revision(50), "old");
+  ASSERT_TRUE(
+      StartReplace(*backend, {{Bucket::kKey, {{Revision(3), "3"}}}}, {.index = 9, .term = 1}).get().ok());
+  backend->BeginEntry();
+  Put(*backend, Bucket::kKey, Revision(4), "4");
+  backend->EndEntry({.index = 10, .term = 1});
+  const Records expected = {{Revision(3), "3"}, {Revision(4), "4"}};
+  EXPECT_EQ(Scan(*backend->NewReadView(), Bucket::kKey), expected);
+  ASSERT_TRUE(Commit(*backend).ok());
+  EXPECT_EQ(Scan(*backend->NewReadView(), Bucket::kKey), expected);
+  ASSERT_TRUE(backend->Close().ok());
+  backend = Open(Options(directory));
+  EXPECT_EQ(Scan(*backend->NewReadView(), Bucket::kKey), expected);
+  EXPECT_EQ(backend->applied().index, 10u);
+}
+
+TEST(BackendReplace, AViewKeepsWhatItSees) {
+  TempDirectory directory;
+  auto backend = Open(Options(directory));
+  Put(*backend, Bucket::kKey, Revision(2), "committed");
+  ASSERT_TRUE(Commit(*backend).ok());
+  Put(*backend, Bucket::kKey, Revision(3), "buffered");
+  auto view = backend->NewReadView();
+  ASSERT_TRUE(StartReplace(*backend, {}, {.index = 1, .term = 1}).get().ok());
+  EXPECT_EQ(Get(*view, Bucket::kKey, Revision(2)), "committed");
+  EXPECT_EQ(Get(*view, Bucket::kKey, Revision(3)), "buffered");
+  EXPECT_EQ(Scan(*backend->NewReadView(), Bucket::kKey), Records());
+}
+
+/// Damaged behind its first record.
+class DamagedView final : public ReadView {
+ public:
+  absl::StatusOr<std::optional<std::string_view>> Get(Bucket, std::string_view) override {
+    return std::nullopt;
+  }
+  absl::Status Scan(Bucket, std::string_view, std::string_view,
+                    absl::FunctionRef<bool(std::string_view, std::string_view)> visit) override {
+    visit("k", "v");
+    return absl::DataLossError("damaged");
+  }
+};
+
+TEST(BackendReplace, IsAsItWasWhereTheContentIsDamaged) {
+  TempDirectory directory;
+  auto backend = Open(Options(directory));
+  backend->BeginEntry();
+  Put(*backend, Bucket::kKey, Revision(2), "old");
+  backend->EndEntry({.index = 5, .term = 2});
+  std::promise<absl::Status> done;
+  backend->Replace(std::make_unique<DamagedView>(), {.index = 9, .term = 2},
+                   [&](absl::Status status) { done.set_value(std::move(status)); });
+  EXPECT_TRUE(absl::IsDataLoss(done.get_future().get()));
+  EXPECT_EQ(Get(*backend, Bucket::kKey, Revision(2)), "old");
+  EXPECT_EQ(backend->applied().index, 5u);
+  EXPECT_FALSE(std::filesystem::exists(directory.path() + "/new.tmp"));
+  Put(*backend, Bucket::kKey, Revision(3), "more");
+  ASSERT_TRUE(backend->Close().ok());
+  backend = Open(Options(directory));
+  EXPECT_EQ(Get(*backend, Bucket::kKey, Revision(3)), "more");
+}
+
+TEST(BackendReplace, EndsADefragmentationAndIsEndedByAClose) {
+  TempDirectory directory;
+  auto backend = Open(Options(directory));
+  for (int i = 1; i <= 20'000; ++i) Put(*backend, Bucket::kKey, Revision(i), std::string(100, 'v'));
+  std::promise<absl::Status> defragmented;
+  backend->Defragment([&](absl::Status status) { defragmented.set_value(std::move(status)); });
+  ASSERT_TRUE(
+      StartReplace(*backend, {{Bucket::kKey, {{Revision(3), "3"}}}}, {.index = 9, .term = 1}).get().ok());
+  const absl::Status status = defragmented.get_future().get();
+  EXPECT_TRUE(status.ok() || absl::IsCancelled(status)) << status;
+  EXPECT_EQ(Scan(*backend->NewReadView(), Bucket::kKey).size(), 1u);
+
+  auto replaced = StartReplace(*backend, {{Bucket::kKey, {{Revision(4), "4"}}}}, {.index = 11, .term = 1});
+  ASSERT_TRUE(backend->Close().ok());
+  const absl::Status closed = replaced.get();
+  EXPECT_TRUE(closed.ok() || absl::IsCancelled(closed)) << closed;
+  backend = Open(Options(directory));
+  EXPECT_EQ(backend->applied().index, closed.ok() ? 11u : 9u);
 }
 
 }  // namespace

@@ -128,8 +128,19 @@ class MemoryBackendImpl final : public MemoryBackend {
     return {.total_bytes = total_, .in_use_bytes = in_use_};
   }
 
-  void Replace(std::unique_ptr<ReadView>, AppliedPosition, Done done) override {
-    done(absl::UnimplementedError("not there yet"));
+  void Replace(std::unique_ptr<ReadView> content, AppliedPosition position, Done done) override {
+    std::array<Table, kBucketCount> tables;
+    absl::Status status;
+    for (size_t i = 0; i < kBucketCount && status.ok(); ++i) {
+      status =
+          content->Scan(static_cast<Bucket>(i), "", "", [&](std::string_view key, std::string_view value) {
+            tables[i].emplace_hint(tables[i].end(), key, Bytes::Copy(value));
+            return true;
+          });
+    }
+    content.reset();
+    if (status.ok()) TakeReplacement(std::move(tables), position);
+    done(status);
   }
   void Defragment(Done done) override {
     {
@@ -157,6 +168,27 @@ class MemoryBackendImpl final : public MemoryBackend {
  private:
   static int64_t RecordSize(std::string_view key, const Bytes& value) {
     return static_cast<int64_t>(key.size() + value.size());
+  }
+
+  /// Committed when this returns; before, nothing of it is.
+  void TakeReplacement(std::array<Table, kBucketCount> tables, AppliedPosition position) {
+    absl::MutexLock lock(&mutex_);
+    KVORUM_CHECK(!in_entry_, "an entry while the database is replaced");
+    PutPosition(position, &tables[static_cast<size_t>(Bucket::kMeta)]);
+    pending_.clear();
+    in_use_ = 0;
+    for (size_t i = 0; i < kBucketCount; ++i) {
+      current_[i] = std::make_shared<Table>(tables[i]);
+      for (const auto& [key, value] : tables[i]) in_use_ += RecordSize(key, value);
+    }
+    total_ = in_use_;
+    committed_ = std::move(tables);
+    committed_position_ = applied_ = position;
+  }
+
+  static void PutPosition(AppliedPosition position, Table* meta) {
+    meta->insert_or_assign(std::string(kConsistentIndexKey), BigEndian64(position.index));
+    meta->insert_or_assign(std::string(kTermKey), BigEndian64(position.term));
   }
 
   /// A null value deletes.
@@ -198,11 +230,10 @@ class MemoryBackendImpl final : public MemoryBackend {
     pending_.clear();
     if (!position) return;
     committed_position_ = *position;
+    PutPosition(*position, &committed_[static_cast<size_t>(Bucket::kMeta)]);
     for (const auto& [key, number] :
          {std::pair(kConsistentIndexKey, position->index), std::pair(kTermKey, position->term)}) {
-      const Bytes value = BigEndian64(number);
-      committed_[static_cast<size_t>(Bucket::kMeta)].insert_or_assign(std::string(key), value);
-      ApplyCurrent(Bucket::kMeta, key, value);
+      ApplyCurrent(Bucket::kMeta, key, BigEndian64(number));
     }
   }
 

@@ -96,5 +96,28 @@ TEST(BackendMemory, SizesKeepTheirHighWaterMarkUntilDefragmented) {
   EXPECT_EQ(backend->sizes().total_bytes, 0);
 }
 
+TEST(BackendMemory, AReplacementIsCommittedAndDropsWhatWasNot) {
+  auto content = MemoryBackend::Create();
+  Put(*content, Bucket::kKey, "new", "1");
+  Put(*content, Bucket::kMeta, "confState", "{}");
+  auto backend = MemoryBackend::Create();
+  Put(*backend, Bucket::kKey, "old", "1");
+  auto view = backend->NewReadView();
+  absl::Status status = absl::UnknownError("not called");
+  backend->Replace(content->NewReadView(), {.index = 8, .term = 3}, [&](absl::Status s) { status = s; });
+  ASSERT_TRUE(status.ok()) << status;
+  backend->CommitNow();
+  auto crashed = backend->Crash();
+  for (MemoryBackend* b : {backend.get(), crashed.get()}) {
+    EXPECT_EQ(Get(*b, Bucket::kKey, "new"), "1");
+    EXPECT_EQ(Get(*b, Bucket::kKey, "old"), "(none)");
+    EXPECT_EQ(Get(*b, Bucket::kMeta, "confState"), "{}");
+    EXPECT_EQ(Get(*b, Bucket::kMeta, kConsistentIndexKey), BigEndian64(8).view());
+    EXPECT_EQ(b->applied().index, 8u);
+    EXPECT_EQ(b->applied().term, 3u);
+  }
+  EXPECT_EQ(view->Get(Bucket::kKey, "old")->value(), "1");
+}
+
 }  // namespace
 }  // namespace kvorum::backend

@@ -69,6 +69,10 @@ std::string FileName(raft::Term term, raft::Index index) {
   return fmt::format("{:016x}-{:016x}{}", term.value(), index.value(), kSuffix);
 }
 
+std::string DatabaseName(raft::Index index) {
+  return fmt::format("{:016x}{}", index.value(), kDatabaseSuffix);
+}
+
 std::string EncodeFile(const raft::Snapshot& snapshot) {
   const std::string data = raft::Encode(snapshot);
   std::string out;

@@ -61,6 +61,8 @@ class Snapshotter {
 
 /// `%016x-%016x.snap` (term, index).
 std::string FileName(raft::Term term, raft::Index index);
+/// `%016x.snap.db`: the database received with the snapshot at `index`.
+std::string DatabaseName(raft::Index index);
 
 /// The content of a snapshot file (snappb.snapshot around raftpb.Snapshot), and back. Errors: DataLoss "snap:
 /// empty snapshot", "snap: crc mismatch", or what is malformed.

@@ -2,11 +2,14 @@
 
 #include <utility>
 
+#include "bbolt/bbolt.h"
+#include "fmt/format.h"
+
 namespace kvorum::cmd {
 
 SnapshotFiles::SnapshotFiles(Env* env, const std::string& directory, size_t keep, Logger* logger,
                              metrics::Registry* metrics)
-    : logger_(logger), keep_(keep), snapshotter_(env, directory, logger, metrics) {}
+    : directory_(directory), logger_(logger), keep_(keep), snapshotter_(env, directory, logger, metrics) {}
 
 void SnapshotFiles::Save(raft::Snapshot snapshot, absl::AnyInvocable<void(absl::Status)> done) {
   executor_.Post([this, snapshot = std::move(snapshot), done = std::move(done)]() mutable {
@@ -19,9 +22,11 @@ void SnapshotFiles::Save(raft::Snapshot snapshot, absl::AnyInvocable<void(absl::
 }
 
 void SnapshotFiles::OpenDatabase(
-    raft::Index /*index*/,
+    raft::Index index,
     absl::AnyInvocable<void(absl::StatusOr<std::unique_ptr<backend::ReadView>>)> done) {
-  executor_.Post([done = std::move(done)]() mutable { done(absl::NotFoundError("no database")); });
+  executor_.Post([this, index, done = std::move(done)]() mutable {
+    done(bbolt::OpenFile(fmt::format("{}/{}", directory_, snap::DatabaseName(index)), logger_));
+  });
 }
 
 void SnapshotFiles::ReleaseDatabases(raft::Index index) {

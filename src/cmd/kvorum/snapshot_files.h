@@ -25,6 +25,7 @@ class SnapshotFiles final : public member::SnapshotStorage {
   void Stop() { executor_.Stop(); }
 
  private:
+  const std::string directory_;
   Logger* const logger_;
   const size_t keep_;
   snap::Snapshotter snapshotter_;  // used on executor_ only
