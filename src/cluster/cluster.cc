@@ -166,6 +166,25 @@ void Cluster::SetDowngrade(Downgrade downgrade, Persist persist) {
   downgrade_ = std::move(downgrade);
 }
 
+void Cluster::Restore(const Roster& roster) {
+  for (const MemberId id : roster.removed) {
+    if (!IsRemoved(id) || Find(id)) RemoveMember(id, Persist::kYes);
+  }
+  std::set<MemberId> listed;
+  for (const Member& member : roster.members) {
+    listed.insert(member.id);
+    if (Find(member.id) != member) AddMember(member, Persist::kYes);
+  }
+  for (const Member& member : members()) {
+    if (listed.contains(member.id)) continue;
+    backend_->Delete(Bucket::kMembers, IdText(member.id.value()));
+    absl::MutexLock lock(&mutex_);
+    members_.erase(member.id);
+    RefreshLocal();
+  }
+  if (!roster.version.empty() && roster.version != version()) SetVersion(roster.version, Persist::kYes);
+}
+
 bool Cluster::UrlTaken(const Member& by, MemberId except) const {
   for (const auto& [id, member] : members_) {
     if (id == except) continue;
@@ -211,7 +230,7 @@ absl::Status Cluster::ValidateContext(const raft::ConfChange& change) const {
   if (change.type != ConfChangeType::kAddLearnerNode) return absl::OkStatus();
   const auto learners =
       std::count_if(members_.begin(), members_.end(), [](const auto& m) { return m.second.is_learner; });
-  return static_cast<size_t>(learners) < kMaxLearners
+  return static_cast<size_t>(learners) < max_learners_
              ? absl::OkStatus()
              : absl::FailedPreconditionError("membership: too many learner members in cluster");
 }

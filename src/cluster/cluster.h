@@ -65,6 +65,17 @@ struct Downgrade {
   bool operator==(const Downgrade&) const = default;
 };
 
+/// Who is in a cluster and who was, and the agreed version, at one position of the log.
+struct Roster {
+  std::vector<Member> members;
+  std::set<MemberId> removed;
+  std::string version;  ///< empty until it is decided
+};
+
+/// The raft configuration as the meta bucket has it (reference: backend-schema.md §3).
+std::string ToJson(const raft::ConfState& state);
+absl::StatusOr<raft::ConfState> ConfStateFromJson(std::string_view json);
+
 /// How many learners a cluster may have (--max-learners).
 inline constexpr size_t kMaxLearners = 1;
 
@@ -73,8 +84,8 @@ inline constexpr size_t kMaxLearners = 1;
 /// any thread.
 class Cluster {
  public:
-  Cluster(MemberId local, ClusterId id, backend::Backend* backend)
-      : local_(local), id_(id), backend_(backend) {}
+  Cluster(MemberId local, ClusterId id, backend::Backend* backend, size_t max_learners = kMaxLearners)
+      : local_(local), id_(id), backend_(backend), max_learners_(max_learners) {}
 
   /// Reads what the backend holds. Errors: DataLoss for a record that cannot be read.
   absl::Status Load();
@@ -89,6 +100,9 @@ class Cluster {
   void UpdateAttributes(MemberId id, std::string name, std::vector<std::string> client_urls, Persist persist);
   void SetVersion(std::string version, Persist persist);
   void SetDowngrade(Downgrade downgrade, Persist persist);
+  /// Puts what came with a snapshot in the place of members, removed members and, where it says one, version;
+  /// where something differs, in the backend too.
+  void Restore(const Roster& roster);
   /// What a change would break: the errors of reference v3-errors.md §6 ("membership: …").
   absl::Status Validate(const raft::ConfChange& change) const;
 
@@ -120,6 +134,7 @@ class Cluster {
   const MemberId local_;
   const ClusterId id_;
   backend::Backend* const backend_;
+  const size_t max_learners_;
   // Copies of what the lock guards, for readers that come with every request; written under the lock.
   std::atomic<bool> local_is_learner_{false};
   std::atomic<uint64_t> version_changes_{0};

@@ -1,8 +1,12 @@
 #include "cluster/v2_store_json.h"
 
+#include <charconv>
+#include <optional>
 #include <utility>
 #include <vector>
 
+#include "base/status.h"
+#include "boost/json/parse.hpp"
 #include "cluster/json.h"
 
 namespace kvorum::cluster {
@@ -121,6 +125,79 @@ std::string V2StoreJson(const Cluster& cluster) {
   return "{\"Root\":" + writer.Take() + ",\"WatcherHub\":" + EmptyHistory() +
          ",\"CurrentIndex\":" + std::to_string(index) + ",\"Stats\":" + EmptyStats() +
          ",\"CurrentVersion\":2}";
+}
+
+namespace {
+
+namespace json = boost::json;
+
+/// The children of a node; null where it is no directory.
+const json::object* ChildrenOf(const json::value* node) {
+  if (node == nullptr || !node->is_object()) return nullptr;
+  const json::value* children = node->get_object().if_contains("Children");
+  return children != nullptr && children->is_object() ? &children->get_object() : nullptr;
+}
+
+const json::value* Child(const json::object* directory, std::string_view name) {
+  if (directory == nullptr) return nullptr;
+  return directory->if_contains(json::string_view(name.data(), name.size()));
+}
+
+/// The value of a file; nothing where there is none.
+std::optional<std::string_view> ValueOf(const json::value* node) {
+  if (node == nullptr || !node->is_object()) return std::nullopt;
+  const json::value* value = node->get_object().if_contains("Value");
+  if (value == nullptr || !value->is_string()) return std::nullopt;
+  return std::string_view(value->get_string().data(), value->get_string().size());
+}
+
+absl::Status Malformed(std::string_view what) {
+  return absl::DataLossError(fmt::format("the v2 store has a bad {}", what));
+}
+
+absl::StatusOr<MemberId> IdFrom(std::string_view text) {
+  uint64_t id = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id, 16);
+  if (error != std::errc() || end != text.data() + text.size() || id == 0) return Malformed("member id");
+  return MemberId(id);
+}
+
+absl::StatusOr<Member> MemberFrom(std::string_view name, const json::value& node) {
+  const json::object* files = ChildrenOf(&node);
+  const std::optional<std::string_view> raft = ValueOf(Child(files, "raftAttributes"));
+  if (!raft) return Malformed("member");
+  KVORUM_ASSIGN_OR_RETURN(Member member, MemberFromJson(*raft));
+  KVORUM_ASSIGN_OR_RETURN(member.id, IdFrom(name));
+  if (const std::optional<std::string_view> own = ValueOf(Child(files, "attributes"))) {
+    KVORUM_ASSIGN_OR_RETURN(Member attributes, AttributesFromJson(*own));
+    member.name = std::move(attributes.name);
+    member.client_urls = std::move(attributes.client_urls);
+  }
+  return member;
+}
+
+}  // namespace
+
+absl::StatusOr<Roster> RosterFromV2StoreJson(std::string_view text) {
+  boost::system::error_code error;
+  const json::value parsed = json::parse(json::string_view(text.data(), text.size()), error);
+  if (error || !parsed.is_object()) return Malformed("form");
+  const json::object* cluster = ChildrenOf(Child(ChildrenOf(parsed.get_object().if_contains("Root")), "0"));
+  const json::object* members = ChildrenOf(Child(cluster, "members"));
+  if (members == nullptr) return Malformed("membership");
+  Roster roster;
+  for (const auto& [name, node] : *members) {
+    KVORUM_ASSIGN_OR_RETURN(Member member, MemberFrom({name.data(), name.size()}, node));
+    roster.members.push_back(std::move(member));
+  }
+  if (const json::object* removed = ChildrenOf(Child(cluster, "removed_members"))) {
+    for (const auto& [name, node] : *removed) {
+      KVORUM_ASSIGN_OR_RETURN(const MemberId id, IdFrom({name.data(), name.size()}));
+      roster.removed.insert(id);
+    }
+  }
+  roster.version = ValueOf(Child(cluster, "version")).value_or(std::string_view());
+  return roster;
 }
 
 }  // namespace kvorum::cluster

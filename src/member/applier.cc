@@ -5,14 +5,10 @@
 
 #include "base/check.h"
 #include "base/status.h"
-#include "cluster/v2_store_json.h"
 #include "member/errors.h"
-#include "raft/codec.h"
 
 namespace kvorum::member {
 namespace {
-
-using cluster::Cluster;
 
 constexpr std::chrono::milliseconds kTimeoutCheckInterval(50);
 /// So many entries are applied before those who wait for them are told, at most: one wake-up for all.
@@ -20,22 +16,6 @@ constexpr size_t kMaxDeliveries = 64;
 /// How often the log in memory is cut: after so many entries, or so many bytes of them.
 constexpr uint64_t kCutIntervalEntries = 1000;
 constexpr uint64_t kCutIntervalBytes = uint64_t{4} << 20;
-
-/// The JSON of a raft configuration, as the meta bucket has it (reference: backend-schema.md §3).
-std::string ConfStateJson(const raft::ConfState& state) {
-  std::string out = "{";
-  const auto append = [&out](std::string_view name, const std::vector<raft::NodeId>& ids) {
-    if (ids.empty()) return;
-    out += fmt::format("\"{}\":[", name);
-    for (size_t i = 0; i < ids.size(); ++i) out += fmt::format("{}{}", i == 0 ? "" : ",", ids[i].value());
-    out += "],";
-  };
-  append("voters", state.voters);
-  append("learners", state.learners);
-  append("voters_outgoing", state.voters_outgoing);
-  append("learners_next", state.learners_next);
-  return out + fmt::format("\"auto_leave\":{}}}", state.auto_leave);
-}
 
 }  // namespace
 
@@ -53,6 +33,7 @@ void Applier::Stop(absl::AnyInvocable<void()> done) {
     stopped_ = true;
     ports_.apply_executor->CancelTimer(timeout_timer_);
     parts_.compactor->Stop(StoppedError());
+    DeliverConfChanges();
     for (Waiter& waiter : waiters_.TakeAll()) {
       deliveries_.push_back({std::move(waiter), {.status = StoppedError()}});
     }
@@ -70,6 +51,10 @@ void Applier::Apply(std::vector<raft::Entry> entries, std::vector<Waiter> waiter
     if (stopped_ || entries.empty()) return applied();
     if (!ApplyNow(entries)) return;
     applied();
+    if (!conf_deliveries_.empty()) {
+      // Who made the change may make the next one, which the core has to take.
+      loop_->AfterApplied([this] { ports_.apply_executor->Post([this] { DeliverConfChanges(); }); });
+    }
     CutIfDue(entries.back().term);
   });
 }
@@ -88,8 +73,8 @@ bool Applier::ApplyNow(const std::vector<raft::Entry>& entries) {
         loop_->Fail(status);
         return false;
       }
+      parts_.state->applied.store(entry.index.value(), std::memory_order_release);
     }
-    parts_.state->applied.store(entry.index.value(), std::memory_order_release);
     if (deliveries_.size() >= kMaxDeliveries) Deliver();
   }
   Deliver();
@@ -102,10 +87,8 @@ absl::Status Applier::ApplyEntry(const raft::Entry& entry) {
                previous);
   ports_.backend->BeginEntry();
   absl::Status status = absl::OkStatus();
-  if (entry.type == raft::EntryType::kConfChange) {
+  if (entry.type != raft::EntryType::kNormal) {
     status = ApplyConfChange(entry);
-  } else if (entry.type != raft::EntryType::kNormal) {
-    status = EntryApplier::CheckAppliable(entry);
   } else if (!entry.data.empty()) {
     status = ApplyNormal(entry);
   }
@@ -120,12 +103,14 @@ absl::Status Applier::ApplyNormal(const raft::Entry& entry) {
   const std::optional<EntryView> view = ParseEntry(entry.data.view());
   if (!view) {
     KVORUM_RETURN_IF_ERROR(EntryApplier::CheckAppliable(entry));
-    membership_ = Bytes();
+    parts_.membership->Forget();
     return parts_.entries->ApplyLegacy(*ParseLegacyRequest(entry.data.view()));
   }
   Waiter waiter = waiters_.Take(view->id);
   const Want want = waiter.done ? Want::kReply : Want::kEffectOnly;
-  if (view->kind >= static_cast<uint32_t>(RequestKind::kClusterVersionSet)) membership_ = Bytes();
+  if (view->kind >= static_cast<uint32_t>(RequestKind::kClusterVersionSet)) {
+    parts_.membership->Forget();
+  }
   KVORUM_ASSIGN_OR_RETURN(ApplyResult result, parts_.entries->Apply(*view, want));
   Finish(std::move(waiter), std::move(result), view->kind);
   return absl::OkStatus();
@@ -163,80 +148,21 @@ void Applier::Deliver() {
 // ---- Membership.
 
 absl::Status Applier::ApplyConfChange(const raft::Entry& entry) {
-  absl::StatusOr<raft::ConfChange> change = raft::DecodeConfChange(entry.data.view());
-  if (!change.ok()) {
-    return absl::InternalError(fmt::format("the conf change of log entry {} cannot be decoded", entry.index));
-  }
-  ApplyResult result;
-  result.status = parts_.cluster->Validate(*change);
-  if (result.status.code() == absl::StatusCode::kDataLoss) {
-    return absl::InternalError(
-        fmt::format("log entry {}: {}", entry.index, std::string(result.status.message())));
-  }
-  if (result.status.ok()) {
-    ChangeMembership(*change);
-    ports_.backend->Put(backend::Bucket::kMeta, "confState",
-                        Bytes::Copy(ConfStateJson(parts_.cluster->conf_state())));
-    TellTransport(*change);
-  } else {
-    // The core only has to learn that the change is over.
-    change->node_id = raft::kNoNode;
-  }
-  result.revision = parts_.store->current_revision();
-  Finish(waiters_.Take(RequestId(change->id)), std::move(result), 0);
-  loop_->ApplyConfChange(*std::move(change));
+  KVORUM_ASSIGN_OR_RETURN(MembershipApplier::Outcome outcome, parts_.membership->Apply(entry));
+  loop_->ApplyConfChange(std::move(outcome.for_core));
+  Waiter waiter = waiters_.Take(outcome.id);
+  if (!waiter.done) return absl::OkStatus();
+  conf_deliveries_.push_back({std::move(waiter),
+                              {.status = std::move(outcome.status),
+                               .revision = parts_.store->current_revision(),
+                               .term = parts_.state->term.load(std::memory_order_relaxed)}});
   return absl::OkStatus();
 }
 
-void Applier::ChangeMembership(const raft::ConfChange& change) {
-  const MemberId id(change.node_id.value());
-  Cluster& cluster = *parts_.cluster;
-  membership_ = Bytes();
-  if (change.type == raft::ConfChangeType::kRemoveNode) {
-    cluster.RemoveMember(id, Cluster::Persist::kYes);
-    KVORUM_LOG(*ports_.logger, kInfo, "removed member", LogField::Id("cluster-id", cluster.id().value()),
-               LogField::Id("local-member-id", cluster.local().value()),
-               LogField::Id("removed-remote-peer-id", id.value()));
-    return;
-  }
-  absl::StatusOr<cluster::ChangeContext> context = cluster::ChangeContextFromJson(change.context.view());
-  KVORUM_CHECK(context.ok(), "{}", context.status().ToString());
-  if (change.type == raft::ConfChangeType::kUpdateNode) {
-    cluster.UpdatePeerUrls(id, std::move(context->member.peer_urls), Cluster::Persist::kYes);
-  } else if (context->is_promote) {
-    cluster.Promote(id, Cluster::Persist::kYes);
-  } else {
-    KVORUM_LOG(*ports_.logger, kInfo, "added member", LogField::Id("cluster-id", cluster.id().value()),
-               LogField::Id("local-member-id", cluster.local().value()),
-               LogField::Id("added-peer-id", id.value()),
-               {"added-peer-peer-urls", context->member.peer_urls});
-    context->member.id = id;
-    context->member.is_learner = change.type == raft::ConfChangeType::kAddLearnerNode;
-    cluster.AddMember(context->member, Cluster::Persist::kYes);
-  }
-  parts_.metrics->SetLearner(cluster.IsLocalLearner());
-}
-
-void Applier::TellTransport(const raft::ConfChange& change) {
-  const MemberId id(change.node_id.value());
-  if (id == parts_.cluster->local()) {
-    if (change.type == raft::ConfChangeType::kRemoveNode) parts_.on_removed();
-    return;
-  }
-  if (ports_.transport == nullptr) return;
-  const std::optional<cluster::Member> member = parts_.cluster->Find(id);
-  switch (change.type) {
-    case raft::ConfChangeType::kRemoveNode:
-      ports_.transport->RemovePeer(change.node_id);
-      break;
-    case raft::ConfChangeType::kUpdateNode:
-      ports_.transport->UpdatePeer(change.node_id, member->peer_urls);
-      break;
-    case raft::ConfChangeType::kAddNode:
-    case raft::ConfChangeType::kAddLearnerNode:
-      ports_.transport->AddPeer(change.node_id, member->peer_urls);
-      break;
-  }
+void Applier::DeliverConfChanges() {
+  for (Delivery& delivery : conf_deliveries_) deliveries_.push_back(std::move(delivery));
+  conf_deliveries_.clear();
+  Deliver();
 }
 
 void Applier::OnFirstOfTerm(raft::Term term) {
@@ -303,11 +229,26 @@ absl::Status Applier::TimeoutOf(const Waiter& waiter) const {
 // ---- Snapshots.
 
 SnapshotPoint Applier::PointHere(raft::Term term) {
-  if (membership_.is_null()) membership_ = Bytes::Copy(cluster::V2StoreJson(*parts_.cluster));
   return {.index = raft::Index(parts_.state->applied.load()),
           .term = term,
-          .conf_state = parts_.cluster->conf_state(),
-          .data = membership_};
+          .conf_state = parts_.membership->conf_state(),
+          .data = parts_.membership->Json()};
+}
+
+void Applier::SendSnapshot(raft::Message message) {
+  ports_.apply_executor->Post([this, message = std::move(message)]() mutable {
+    if (stopped_ || parts_.state->failed.load() || ports_.transport == nullptr) return;
+    const backend::AppliedPosition applied = ports_.backend->applied();
+    SnapshotPoint point = PointHere(raft::Term(applied.term));
+    KVORUM_CHECK(point.index == raft::Index(applied.index));
+    KVORUM_LOG(*ports_.logger, kInfo, "sending database snapshot", {"snapshot-index", applied.index},
+               LogField::Id("remote-peer-id", message.to.value()));
+    message.snapshot = raft::Snapshot{
+        .data = std::move(point.data),
+        .metadata = {.conf_state = std::move(point.conf_state), .index = point.index, .term = point.term}};
+    ports_.transport->SendSnapshot(
+        {.message = std::move(message), .database = ports_.backend->NewReadView()});
+  });
 }
 
 void Applier::CutIfDue(raft::Term term) {
@@ -339,6 +280,10 @@ void Applier::CutIfDue(raft::Term term) {
       ports_.apply_executor->Post([this] { snapshot_running_ = false; });
     });
   });
+}
+
+void Applier::Install(raft::Snapshot, absl::AnyInvocable<void()>) {
+  loop_->Fail(absl::UnimplementedError("a snapshot cannot be installed"));
 }
 
 }  // namespace kvorum::member

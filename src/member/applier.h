@@ -8,6 +8,7 @@
 #include "member/alarm_store.h"
 #include "member/compactor.h"
 #include "member/entry_applier.h"
+#include "member/membership_applier.h"
 #include "member/raft_loop.h"
 #include "member/waiters.h"
 #include "mvcc/store.h"
@@ -25,14 +26,13 @@ class Applier final : public RaftLoop::Applier {
     cluster::Cluster* cluster = nullptr;
     AlarmStore* alarms = nullptr;
     EntryApplier* entries = nullptr;
+    MembershipApplier* membership = nullptr;
     Compactor* compactor = nullptr;
     SharedState* state = nullptr;
     Metrics* metrics = nullptr;
     raft::Index snapshot_index;  ///< where the log begins
     /// This member leads, and everything from before its term was applied. Called on the apply executor.
     std::function<void()> on_leading;
-    /// This member applied its own removal from the cluster. Called on the apply executor.
-    std::function<void()> on_removed;
   };
   Applier(const Parts& parts, const MemberOptions& options, const Ports& ports);
 
@@ -47,6 +47,8 @@ class Applier final : public RaftLoop::Applier {
   void Apply(std::vector<raft::Entry> entries, std::vector<Waiter> waiters,
              absl::AnyInvocable<void()> applied) override;
   void OnLeadershipLost() override;
+  void SendSnapshot(raft::Message message) override;
+  void Install(raft::Snapshot snapshot, absl::AnyInvocable<void()> installed) override;
 
  private:
   struct Delivery {
@@ -60,11 +62,10 @@ class Applier final : public RaftLoop::Applier {
   absl::Status ApplyEntry(const raft::Entry& entry);
   absl::Status ApplyNormal(const raft::Entry& entry);
   absl::Status ApplyConfChange(const raft::Entry& entry);
-  void ChangeMembership(const raft::ConfChange& change);
-  void TellTransport(const raft::ConfChange& change);
   void OnFirstOfTerm(raft::Term term);
   void Finish(Waiter waiter, ApplyResult result, uint32_t kind);
   void Deliver();
+  void DeliverConfChanges();
   void AddWaiters(std::vector<Waiter> waiters);
   void ArmTimeouts();
   void OnTimeoutCheck();
@@ -81,7 +82,8 @@ class Applier final : public RaftLoop::Applier {
   // Owned by the apply executor.
   WaiterTable waiters_;
   std::vector<Delivery> deliveries_;
-  MonotonicTime entry_start_;  // of the entry being applied
+  std::vector<Delivery> conf_deliveries_;  // once the core has taken the changes
+  MonotonicTime entry_start_;              // of the entry being applied
   bool stopped_ = false;
   bool timeouts_armed_ = false;
   Executor::TimerId timeout_timer_ = 0;
@@ -89,7 +91,6 @@ class Applier final : public RaftLoop::Applier {
   uint64_t last_cut_ = 0;
   uint64_t bytes_since_cut_ = 0;
   bool snapshot_running_ = false;
-  Bytes membership_;  // cached SnapshotPoint::data; null where the membership changed
 };
 
 }  // namespace kvorum::member

@@ -75,11 +75,7 @@ uint32_t VersionOrder(std::string_view version) {
 }  // namespace
 
 absl::Status EntryApplier::CheckAppliable(const raft::Entry& entry) {
-  if (entry.type == raft::EntryType::kConfChange) return absl::OkStatus();
-  if (entry.type == raft::EntryType::kConfChangeV2) {
-    return absl::FailedPreconditionError(fmt::format(
-        "log entry {}: unknown entry type; must be either EntryNormal or EntryConfChange", entry.index));
-  }
+  if (entry.type != raft::EntryType::kNormal) return absl::OkStatus();
   if (entry.data.empty()) return absl::OkStatus();
   if (const std::optional<EntryView> view = ParseEntry(entry.data.view())) {
     if (view->kind == 0 || IsKnown(view->kind)) return absl::OkStatus();

@@ -17,5 +17,13 @@ absl::Status ConnectionLostTimeoutError();  ///< "…, possibly due to connectio
 absl::Status AppliedWaitTimeoutError();     ///< "…, waiting for the applied index took too long"
 absl::Status LeaderChangedError();          ///< "etcdserver: leader changed"
 absl::Status NoLeaderError();               ///< "etcdserver: no leader"
+absl::Status NotLeaderError();              ///< "etcdserver: not leader"
+absl::Status BadTransfereeError();          ///< "etcdserver: bad leader transferee"
+absl::Status TransferTimeoutError();        ///< "…, leader transfer took too long"
+absl::Status UnhealthyError();              ///< "etcdserver: unhealthy cluster"
+absl::Status TooFewStartedError();          ///< "etcdserver: re-configuration failed due to not enough …"
+absl::Status LearnerNotReadyError();  ///< "etcdserver: can only promote a learner … in sync with leader"
+absl::Status MemberNotFoundError();   ///< "membership: ID not found"
+absl::Status RemovedError();          ///< "the member has been permanently removed from the cluster"
 
 }  // namespace kvorum::member

@@ -59,9 +59,10 @@ MemberImpl::MemberImpl(MemberOptions options, const Ports& ports, MemberId id, C
       ports_(ports),
       state_(std::make_shared<SharedState>()),
       metrics_(ports.metrics, id, state_, Quota::Effective(options_.quota_bytes)),
-      cluster_(id, cluster_id, ports.backend),
+      cluster_(id, cluster_id, ports.backend, options_.max_learners),
       alarms_(ports.backend),
       proposer_(id, options_, ports_, state_.get(), &metrics_),
+      changes_(&cluster_, &proposer_, state_.get(), options_, ports_),
       quota_(options_.quota_bytes, id, ports.backend, &alarms_, [this] { RaiseNoSpace(); }) {}
 
 MemberImpl::~MemberImpl() = default;
@@ -87,7 +88,7 @@ absl::Status MemberImpl::CheckStart(const StartState& start) const {
         "the database (index {}) does not match with the snapshot (index {})", applied, snapshot));
   }
   if (cluster_.IsRemoved(start.id)) {
-    return absl::FailedPreconditionError("the member has been permanently removed from the cluster");
+    return RemovedError();
   }
   if (applied > 0 && !cluster_.members().empty() && !cluster_.Find(start.id)) {
     return absl::DataLossError(
@@ -137,6 +138,18 @@ absl::Status MemberImpl::OpenLoop(StartState start) {
                                                          .metrics = &metrics_,
                                                          .logger = ports_.logger,
                                                          .on_compaction = [this] { compactor_->Run(); }});
+  // What the database has applied includes every conf change up to there.
+  std::optional<raft::ConfState> conf_state;
+  if (applied > 0) {
+    KVORUM_ASSIGN_OR_RETURN(conf_state, AppliedConfState(*ports_.backend, cluster_));
+  }
+  membership_ = std::make_unique<MembershipApplier>(
+      MembershipApplier::Parts{
+          .cluster = &cluster_,
+          .metrics = &metrics_,
+          .on_removed = [this] { ports_.apply_executor->PostAfter(kRemovedDelay, [this] { OnRemoved(); }); }},
+      conf_state.value_or(raft::ConfState{}), ports_);
+  AddPeers(start);
   Applier::Parts parts;
   parts.store = store_.get();
   parts.lessor = lessor_.get();
@@ -148,26 +161,32 @@ absl::Status MemberImpl::OpenLoop(StartState start) {
   parts.metrics = &metrics_;
   parts.snapshot_index = start.log->FirstIndex() - 1;
   parts.on_leading = [this] { SetVersionIfAlone(); };
-  parts.on_removed = [this] {
-    ports_.apply_executor->PostAfter(kRemovedDelay, [this] {
-      loop_->Fail(absl::FailedPreconditionError("the member has been permanently removed from the cluster"));
-    });
-  };
+  parts.membership = membership_.get();
   applier_ = std::make_unique<Applier>(parts, options_, ports_);
 
   RaftLoop::Setup setup;
   setup.id = start.id;
   setup.log = std::move(start.log);
   setup.applied = raft::Index(applied);
-  // What the database has applied includes every conf change up to there.
-  if (applied > 0) setup.conf_state = cluster_.conf_state();
+  setup.conf_state = std::move(conf_state);
   setup.bootstrap_members = std::move(start.bootstrap_members);
   KVORUM_ASSIGN_OR_RETURN(
       loop_, RaftLoop::Create(std::move(setup), options_, ports_, state_.get(), &metrics_, applier_.get()));
   applier_->Connect(loop_.get());
   proposer_.Connect(loop_.get());
+  changes_.Connect(loop_.get());
   lease_keeper_ = std::make_unique<LeaseKeeper>(lessor_.get(), &proposer_, &metrics_, ports_);
   return absl::OkStatus();
+}
+
+void MemberImpl::AddPeers(const StartState& start) {
+  if (ports_.transport == nullptr) return;
+  for (const auto& members : {cluster_.members(), start.bootstrap_members, start.known_members}) {
+    for (const cluster::Member& member : members) {
+      if (member.id == id() || cluster_.IsRemoved(member.id)) continue;
+      ports_.transport->AddPeer(raft::NodeId(member.id.value()), member.peer_urls);
+    }
+  }
 }
 
 // ---- Life.
@@ -256,6 +275,8 @@ MemberStatus MemberImpl::status() const {
   status.is_learner = cluster_.IsLocalLearner();
   status.ready = ready_.load(std::memory_order_acquire);
   status.vote = state_->vote.load(std::memory_order_relaxed);
+  const std::optional<MonotonicTime> write = loop_->OldestWrite();
+  status.disk_stalled = write && ports_.clock->Now() - *write > 2 * options_.election_timeout;
   return status;
 }
 
@@ -353,10 +374,30 @@ void MemberImpl::LeaseTimeToLive(LeaseId id, bool with_keys,
                      });
 }
 
+// ---- Peers.
+
 void MemberImpl::Receive(raft::Message message) {
   // The database comes with a snapshot, so it is taken over by another way than a message alone.
   if (message.type == raft::MessageType::kSnap) return;
+  if (cluster_.IsRemoved(MemberId(message.from.value()))) {
+    KVORUM_LOG(*ports_.logger, kWarn, "rejected Raft message from removed member",
+               LogField::Id("local-member-id", id().value()),
+               LogField::Id("removed-member-id", message.from.value()));
+    return;
+  }
   loop_->Receive(std::move(message));
+}
+
+void MemberImpl::OnRemoved() {
+  if (removed_.exchange(true) || stopped_.load()) return;
+  const absl::Status status = RemovedError();
+  KVORUM_LOG(*ports_.logger, kWarn, "server error", {"error", std::string(status.message())});
+  KVORUM_LOG(*ports_.logger, kWarn, "data-dir used by this member must be removed");
+  if (ports_.on_removed) {
+    ports_.on_removed();
+  } else {
+    loop_->Fail(status);
+  }
 }
 
 }  // namespace kvorum::member

@@ -10,6 +10,8 @@
 #include "member/entry_applier.h"
 #include "member/lease_keeper.h"
 #include "member/member.h"
+#include "member/member_changes.h"
+#include "member/membership_applier.h"
 #include "member/metrics.h"
 #include "member/proposer.h"
 #include "member/quota.h"
@@ -48,23 +50,24 @@ class MemberImpl final : public Member {
   void ReceiveSnapshot(raft::Message, absl::AnyInvocable<void(absl::Status)> done) override {
     done(absl::UnimplementedError("not there yet"));
   }
-  void ReportUnreachable(raft::NodeId) override {}
-  void ReportSnapshot(raft::NodeId, bool) override {}
-  void OnRemoved() override {}
-  void AddMember(cluster::Member, MonotonicTime, MembersDone done) override {
-    done(absl::UnimplementedError("not there yet"));
+  void ReportUnreachable(raft::NodeId id) override { loop_->ReportUnreachable(id); }
+  void ReportSnapshot(raft::NodeId id, bool finished) override { loop_->ReportSnapshot(id, finished); }
+  void OnRemoved() override;
+  void AddMember(cluster::Member member, MonotonicTime deadline, MembersDone done) override {
+    changes_.Add(std::move(member), deadline, std::move(done));
   }
-  void RemoveMember(MemberId, MonotonicTime, MembersDone done) override {
-    done(absl::UnimplementedError("not there yet"));
+  void RemoveMember(MemberId id, MonotonicTime deadline, MembersDone done) override {
+    changes_.Remove(id, deadline, std::move(done));
   }
-  void UpdateMember(MemberId, std::vector<std::string>, MonotonicTime, MembersDone done) override {
-    done(absl::UnimplementedError("not there yet"));
+  void UpdateMember(MemberId id, std::vector<std::string> peer_urls, MonotonicTime deadline,
+                    MembersDone done) override {
+    changes_.Update(id, std::move(peer_urls), deadline, std::move(done));
   }
-  void PromoteMember(MemberId, MonotonicTime, MembersDone done) override {
-    done(absl::UnimplementedError("not there yet"));
+  void PromoteMember(MemberId id, MonotonicTime deadline, MembersDone done) override {
+    changes_.Promote(id, deadline, std::move(done));
   }
-  void MoveLeader(MemberId, MonotonicTime, absl::AnyInvocable<void(absl::Status)> done) override {
-    done(absl::UnimplementedError("not there yet"));
+  void MoveLeader(MemberId to, MonotonicTime deadline, absl::AnyInvocable<void(absl::Status)> done) override {
+    changes_.MoveLeader(to, deadline, std::move(done));
   }
   void ChangeDowngrade(DowngradeAction, std::string, MonotonicTime,
                        absl::AnyInvocable<void(absl::StatusOr<std::string>)> done) override {
@@ -95,6 +98,7 @@ class MemberImpl final : public Member {
   absl::Status OpenState();
   absl::Status CheckStart(const StartState& start) const;
   absl::Status OpenLoop(StartState start);
+  void AddPeers(const StartState& start);
   void Publish();
   void OnPublished(const absl::Status& status);
   void WatchVersion();
@@ -116,15 +120,18 @@ class MemberImpl final : public Member {
   Leases leases_{lessor_};
   std::unique_ptr<mvcc::Store> store_;
   Proposer proposer_;
+  MemberChanges changes_;
   Quota quota_;
   std::unique_ptr<Compactor> compactor_;
   std::unique_ptr<EntryApplier> entries_;
+  std::unique_ptr<MembershipApplier> membership_;
   std::unique_ptr<Applier> applier_;
   std::unique_ptr<RaftLoop> loop_;
   std::unique_ptr<LeaseKeeper> lease_keeper_;
 
   std::atomic<bool> ready_{false};
   std::atomic<bool> stopped_{false};
+  std::atomic<bool> removed_{false};
 
   // Owned by the apply executor once started.
   absl::AnyInvocable<void()> on_ready_;

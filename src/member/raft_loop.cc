@@ -6,7 +6,8 @@
 #include "base/check.h"
 #include "base/status.h"
 #include "member/errors.h"
-#include "raft/errors.h"
+#include "raft/codec.h"
+#include "raft/raft.h"
 
 namespace kvorum::member {
 namespace {
@@ -16,10 +17,31 @@ constexpr uint64_t kMaxCommittedBytes = uint64_t{16} << 20;
 /// A quarter of what the core lets be handed out and not reported.
 constexpr uint64_t kMaxUnreportedBytes = kMaxCommittedBytes / 4;
 constexpr uint64_t kMaxUncommittedBytes = uint64_t{256} << 20;
-/// What a member without followers keeps of its log in memory; nobody will ask for it.
-constexpr uint64_t kLoneLogBytes = uint64_t{16} << 20;
+/// Messages of other members that wait for a turn: beyond this they are dropped, and come again.
+constexpr size_t kMaxWaitingMessages = 4096;
+constexpr uint64_t kMaxWaitingBytes = uint64_t{256} << 20;
+constexpr size_t kMaxConfChanges = 64;
+/// So long is waited for connections before the first election takes its whole time.
+constexpr std::chrono::seconds kConnectTime(5);
+/// A follower that got a snapshot has so long to ask for what comes next.
+constexpr std::chrono::seconds kPinTime(30);
 
 raft::NodeId NodeOf(MemberId id) { return raft::NodeId(id.value()); }
+
+bool Acknowledges(const raft::Message& message) {
+  return message.type == raft::MessageType::kAppResp && !message.reject;
+}
+
+/// The last acknowledgement to the leader says what the earlier ones say.
+void KeepLastAcknowledgement(std::vector<raft::Message>& messages) {
+  const auto last = std::find_if(messages.rbegin(), messages.rend(), Acknowledges);
+  if (last == messages.rend()) return;
+  const auto end = last.base() - 1;
+  const auto covered = [to = end->to, term = end->term, index = end->index](const raft::Message& message) {
+    return Acknowledges(message) && message.to == to && message.term == term && message.index <= index;
+  };
+  messages.erase(std::remove_if(messages.begin(), end, covered), end);
+}
 
 }  // namespace
 
@@ -69,28 +91,28 @@ class RaftLoop::CoreLogger final : public Logger {
 absl::StatusOr<std::unique_ptr<RaftLoop>> RaftLoop::Create(Setup setup, const MemberOptions& options,
                                                            const Ports& ports, SharedState* state,
                                                            Metrics* metrics, Applier* applier) {
-  std::unique_ptr<raft::MemoryStorage> log = std::move(setup.log);
-  std::unique_ptr<RaftLoop> loop(new RaftLoop(setup.id, options, ports, state, metrics, applier));
-  loop->log_ = std::move(log);
+  std::unique_ptr<RaftLoop> loop(new RaftLoop(setup, options, ports, state, metrics, applier));
   KVORUM_RETURN_IF_ERROR(loop->CreateCore(setup));
   return loop;
 }
 
-RaftLoop::RaftLoop(MemberId id, const MemberOptions& options, const Ports& ports, SharedState* state,
+RaftLoop::RaftLoop(Setup& setup, const MemberOptions& options, const Ports& ports, SharedState* state,
                    Metrics* metrics, Applier* applier)
-    : id_(id),
+    : id_(setup.id),
       options_(options),
       ports_(ports),
       state_(state),
       metrics_(metrics),
       applier_(applier),
+      log_(std::move(setup.log), options.snapshot_catchup_entries),
       core_logger_(std::make_unique<CoreLogger>(ports.logger)),
-      reads_(metrics, id.value() << 48 | ports.random->Next() >> 16) {}
+      reads_(metrics, id_.value() << 48 | ports.random->Next() >> 16),
+      last_record_(log_.storage().FirstIndex() - 1) {}
 
 RaftLoop::~RaftLoop() = default;
 
 absl::Status RaftLoop::CreateCore(const Setup& setup) {
-  core_storage_ = std::make_unique<CoreStorage>(log_.get(), setup.conf_state);
+  core_storage_ = std::make_unique<CoreStorage>(&log_.storage(), setup.conf_state);
   KVORUM_ASSIGN_OR_RETURN(const raft::Storage::InitialState initial, core_storage_->GetInitialState());
   hard_state_ = initial.hard_state;
   conf_state_ = initial.conf_state;
@@ -124,15 +146,6 @@ absl::Status RaftLoop::CreateCore(const Setup& setup) {
 
 // ---- From any thread.
 
-template <typename Put>
-bool RaftLoop::Post(Put put) {
-  absl::MutexLock lock(&mutex_);
-  if (stopped_) return false;
-  put(inbox_);
-  PostTurn();
-  return true;
-}
-
 void RaftLoop::PostTurn() {
   if (turn_posted_) return;
   turn_posted_ = true;
@@ -148,8 +161,8 @@ void RaftLoop::PostApplied(std::vector<raft::Message> responses) {
 
 void RaftLoop::AskForApplied() {
   // A leader that is not held up needs to know what was applied only to forget it.
-  const bool wanted = soft_state_.role != raft::Role::kLeader || !proposals_.empty() || reads_.waiting() ||
-                      unreported_bytes_ > kMaxUnreportedBytes;
+  const bool wanted = soft_state_.role != raft::Role::kLeader || !proposals_.empty() ||
+                      !conf_changes_.empty() || reads_.waiting() || unreported_bytes_ > kMaxUnreportedBytes;
   absl::MutexLock lock(&mutex_);
   applied_wanted_ = wanted;
   if (wanted && !inbox_.applied.empty() && !stopped_) PostTurn();
@@ -160,12 +173,8 @@ void RaftLoop::Start() {
     inbox.calls.push_back([this] {
       ticking_ = true;
       last_tick_ = ports_.clock->Now();
-      // A restart in a cluster need not wait a whole election timeout for a leader that is there no more.
-      if (options_.initial_election_tick_advance && !conf_state_.voters.empty()) {
-        const auto ticks = options_.election_timeout / options_.heartbeat_interval;
-        if (!AloneInCharge()) {
-          for (int64_t i = 0; i + 1 < ticks; ++i) node_->Tick();
-        }
+      if (options_.initial_election_tick_advance && ports_.transport != nullptr) {
+        advance_until_ = last_tick_ + kConnectTime;
       }
       tick_timer_ = ports_.raft_executor->PostAfter(options_.heartbeat_interval, [this] { OnTick(); });
     });
@@ -182,6 +191,7 @@ void RaftLoop::Stop(absl::AnyInvocable<void()> done) {
       std::swap(rest, inbox_);
     }
     for (auto& [entry, waiter] : rest.proposals) new_waiters_.push_back(std::move(waiter));
+    for (auto& [message, waiter] : rest.conf_changes) new_waiters_.push_back(std::move(waiter));
     for (PendingRead& read : rest.reads) reads_.Add(std::move(read));
     if (ticking_) ports_.raft_executor->CancelTimer(tick_timer_);
     ticking_ = false;
@@ -203,8 +213,50 @@ void RaftLoop::Propose(Bytes entry, Waiter waiter) {
       [done = std::move(waiter.done)]() mutable { done({.status = StoppedError()}); });
 }
 
+void RaftLoop::ProposeConfChange(const raft::ConfChange& change, Waiter waiter) {
+  raft::Message message{.type = raft::MessageType::kProp, .from = NodeOf(id_)};
+  message.entries.push_back(
+      {.type = raft::EntryType::kConfChange, .data = Bytes::Copy(raft::Encode(change))});
+  const bool posted = Post([&](Inbox& inbox) {
+    metrics_->proposals_pending.Add(1);
+    inbox.conf_changes.emplace_back(std::move(message), std::move(waiter));
+  });
+  if (posted) return;
+  ports_.apply_executor->Post(
+      [done = std::move(waiter.done)]() mutable { done({.status = StoppedError()}); });
+}
+
 void RaftLoop::Receive(raft::Message message) {
-  Post([&message](Inbox& inbox) { inbox.messages.push_back(std::move(message)); });
+  const uint64_t bytes = raft::PayloadSize(message.entries);
+  Post([&](Inbox& inbox) {
+    const bool full =
+        inbox.messages.size() >= kMaxWaitingMessages || inbox.message_bytes + bytes > kMaxWaitingBytes;
+    if (full && !inbox.messages.empty()) return;
+    inbox.message_bytes += bytes;
+    inbox.messages.push_back(std::move(message));
+  });
+}
+
+bool RaftLoop::WithCore(absl::AnyInvocable<void(raft::RawNode&)> call) {
+  return Post([this, &call](Inbox& inbox) {
+    inbox.calls.push_back([this, call = std::move(call)]() mutable { call(*node_); });
+  });
+}
+
+void RaftLoop::ReportUnreachable(raft::NodeId id) {
+  WithCore([id](raft::RawNode& node) { node.ReportUnreachable(id); });
+}
+
+void RaftLoop::ReportSnapshot(raft::NodeId id, bool finished) {
+  WithCore([this, id, finished](raft::RawNode& node) {
+    using Result = raft::RawNode::SnapshotResult;
+    node.ReportSnapshot(id, finished ? Result::kFinished : Result::kFailed);
+    if (finished) {
+      log_.ArrivedAt(id, ports_.clock->Now() + kPinTime);
+    } else {
+      log_.Unpin(id);
+    }
+  });
 }
 
 void RaftLoop::Read(MonotonicTime deadline, absl::AnyInvocable<void(absl::Status)> done) {
@@ -222,19 +274,15 @@ void RaftLoop::WaitApplied(MonotonicTime deadline, absl::AnyInvocable<void(absl:
   ports_.apply_executor->Post([done = std::move(read.done)]() mutable { done(StoppedError()); });
 }
 
-void RaftLoop::ApplyConfChange(raft::ConfChange change) {
-  Post([this, &change](Inbox& inbox) {
-    inbox.calls.push_back([this, change = std::move(change)] {
-      conf_state_ = node_->ApplyConfChange(change);
-      ShowState();
-    });
+void RaftLoop::ApplyConfChange(raft::ConfChangeV2 change) {
+  WithCore([this, change = std::move(change)](raft::RawNode& node) {
+    conf_state_ = node.ApplyConfChange(change);
+    ShowState();
   });
 }
 
-void RaftLoop::CutMemory(SnapshotPoint point) {
-  Post([this, &point](Inbox& inbox) {
-    inbox.after_apply.push_back([this, point = std::move(point)] { CutMemoryNow(point); });
-  });
+void RaftLoop::AfterApplied(Executor::Task task) {
+  Post([&task](Inbox& inbox) { inbox.after_apply.push_back(std::move(task)); });
 }
 
 void RaftLoop::Fail(const absl::Status& status) {
@@ -255,39 +303,51 @@ void RaftLoop::Turn() {
   }
   if (state_->failed.load(std::memory_order_relaxed)) {
     for (auto& [entry, waiter] : inbox.proposals) new_waiters_.push_back(std::move(waiter));
+    for (auto& [message, waiter] : inbox.conf_changes) new_waiters_.push_back(std::move(waiter));
     return;
   }
   Take(inbox);
   CampaignIfAlone();
   ProposeWaiting();
+  ProposeConfChanges();
   if (node_->soft_state().lead != raft::kNoNode) {
     const Bytes context = reads_.Ask(ports_.clock->Now());
     if (!context.is_null()) node_->ReadIndex(context);
   }
   while (node_->HasReady()) HandleReady(node_->GetReady());
-  if (!outgoing_.empty() && ports_.transport != nullptr) ports_.transport->Send(std::exchange(outgoing_, {}));
+  SendOutgoing();
   AskForApplied();
   reads_.OnApplied(raft::Index(state_->applied.load(std::memory_order_acquire)));
 }
 
 void RaftLoop::Take(Inbox& inbox) {
   for (Executor::Task& call : inbox.calls) call();
-  for (Appended& appended : inbox.appended) {
-    for (const raft::Entry& entry : appended.entries) appended_bytes_ += entry.data.size();
-    if (!appended.entries.empty()) log_->Append(std::move(appended.entries));
-    for (raft::Message& response : appended.responses) Step(std::move(response));
-  }
+  for (Appended& appended : inbox.appended) TakeAppended(std::move(appended));
   if (!inbox.applied.empty()) unreported_bytes_ = 0;
   for (std::vector<raft::Message>& responses : inbox.applied) {
     for (raft::Message& response : responses) Step(std::move(response));
   }
   for (Executor::Task& call : inbox.after_apply) call();
-  for (raft::Message& message : inbox.messages) Step(std::move(message));
+  for (raft::Message& message : inbox.messages) TakeMessage(std::move(message));
   for (PendingRead& read : inbox.reads) reads_.Add(std::move(read));
   for (auto& [entry, waiter] : inbox.proposals) {
     proposals_.push_back({.entry = std::move(entry), .deadline = waiter.deadline});
     new_waiters_.push_back(std::move(waiter));
   }
+  for (auto& [message, waiter] : inbox.conf_changes) {
+    conf_changes_.push_back({.message = std::move(message), .deadline = waiter.deadline});
+    new_waiters_.push_back(std::move(waiter));
+  }
+}
+
+void RaftLoop::TakeMessage(raft::Message message) {
+  const bool changes_conf = message.type == raft::MessageType::kProp && message.entries.size() == 1 &&
+                            message.entries[0].type != raft::EntryType::kNormal;
+  if (!changes_conf || soft_state_.role != raft::Role::kLeader) return Step(std::move(message));
+  // Where another change is under way the core would drop it.
+  if (conf_changes_.size() >= kMaxConfChanges) return;
+  conf_changes_.push_back(
+      {.message = std::move(message), .deadline = ports_.clock->Now() + options_.request_timeout()});
 }
 
 void RaftLoop::Step(raft::Message message) {
@@ -320,6 +380,16 @@ void RaftLoop::ProposeWaiting() {
   }
 }
 
+void RaftLoop::ProposeConfChanges() {
+  while (!conf_changes_.empty() && node_->soft_state().lead != raft::kNoNode) {
+    const bool leads = node_->soft_state().role == raft::Role::kLeader;
+    if (leads && !node_->raft().MayChangeMembership()) return;
+    raft::Message message = conf_changes_.front().message;
+    if (!node_->Step(std::move(message)).ok()) return;
+    conf_changes_.pop_front();
+  }
+}
+
 bool RaftLoop::AloneInCharge() const {
   return conf_state_.voters.size() == 1 && conf_state_.voters[0] == NodeOf(id_) &&
          conf_state_.voters_outgoing.empty();
@@ -341,6 +411,7 @@ void RaftLoop::CampaignIfAlone() {
 void RaftLoop::HandleReady(raft::Ready ready) {
   if (!ready.hard_state.empty()) hard_state_ = ready.hard_state;
   if (ready.soft_state) OnSoftState(*ready.soft_state);
+  if (!ready.snapshot.empty()) conf_state_ = ready.snapshot.metadata.conf_state;
   ShowState();
   if (!ready.read_states.empty()) reads_.OnAnswer(ready.read_states.back());
   for (raft::Message& message : ready.messages) {
@@ -348,49 +419,22 @@ void RaftLoop::HandleReady(raft::Ready ready) {
       Append(std::move(message));
     } else if (message.to == raft::kApplyThread) {
       HandCommitted(std::move(message));
+    } else if (message.type == raft::MessageType::kSnap) {
+      // What the applier has by the time it comes to it, and everything that is committed from now on.
+      log_.Pin(message.to, raft::Index(state_->applied.load(std::memory_order_acquire)));
+      applier_->SendSnapshot(std::move(message));
     } else {
       outgoing_.push_back(std::move(message));
     }
   }
 }
 
-void RaftLoop::Append(raft::Message message) {
-  // A database image comes with a received snapshot, by another way than this.
-  KVORUM_CHECK(!message.snapshot.has_value());
-  const raft::HardState state{.term = message.term, .vote = message.vote, .commit = message.commit};
-  const bool promises = !message.entries.empty() || !message.responses.empty();
-  if (!promises) {
-    // Nothing waits for the commit index alone to be on disk, so it goes with the next write.
-    hard_state_unwritten_ = hard_state_unwritten_ || !state.empty();
-    return;
-  }
-  wal::LogStorage::Write write;
-  if (!state.empty()) {
-    write.hard_state = state;
-  } else if (hard_state_unwritten_) {
-    write.hard_state = hard_state_;
-  }
-  hard_state_unwritten_ = false;
-  write.entries = message.entries;
-  write.done = [this, entries = std::move(message.entries),
-                responses = std::move(message.responses)](absl::Status status) mutable {
-    if (!status.ok()) {
-      Fail(status);
-      return;
-    }
-    Post([&](Inbox& inbox) { inbox.appended.push_back({std::move(entries), std::move(responses)}); });
-  };
-  ports_.log->Enqueue(std::move(write));
-}
-
-void RaftLoop::FlushHardState() {
-  if (!std::exchange(hard_state_unwritten_, false) || state_->failed.load()) return;
-  wal::LogStorage::Write write;
-  write.hard_state = hard_state_;
-  write.done = [this](absl::Status status) {
-    if (!status.ok()) Fail(status);
-  };
-  ports_.log->Enqueue(std::move(write));
+void RaftLoop::SendOutgoing() {
+  if (outgoing_.empty()) return;
+  std::vector<raft::Message> messages = std::exchange(outgoing_, {});
+  if (ports_.transport == nullptr) return;
+  KeepLastAcknowledgement(messages);
+  ports_.transport->Send(std::move(messages));
 }
 
 void RaftLoop::HandCommitted(raft::Message message) {
@@ -404,7 +448,10 @@ void RaftLoop::HandCommitted(raft::Message message) {
 void RaftLoop::OnSoftState(const raft::SoftState& now) {
   const raft::SoftState before = std::exchange(soft_state_, now);
   const bool leads = now.role == raft::Role::kLeader;
-  if (before.role == raft::Role::kLeader && !leads) applier_->OnLeadershipLost();
+  if (before.role == raft::Role::kLeader && !leads) {
+    applier_->OnLeadershipLost();
+    log_.UnpinAll();
+  }
   LogLeader(before.lead, now.lead);
   if (now.lead == raft::kNoNode || now.lead == before.lead) return;
   metrics_->leader_changes.Add();
@@ -453,8 +500,10 @@ void RaftLoop::OnTick() {
   }
   tick_timer_ = ports_.raft_executor->PostAt(now + options_.heartbeat_interval, [this] { OnTick(); });
   if (state_->failed.load(std::memory_order_relaxed)) return;
+  AdvanceFirstElection();
   node_->Tick();
   FlushHardState();
+  std::erase_if(conf_changes_, [now](const HeldConfChange& change) { return change.deadline <= now; });
   std::erase_if(proposals_, [now](const Proposal& proposal) { return proposal.deadline <= now; });
   reads_.OnTick(now);
   // The applier tells those whose time is over, and must know of them.
@@ -462,72 +511,22 @@ void RaftLoop::OnTick() {
   Turn();
 }
 
-// ---- Snapshots and the log in memory.
-
-void RaftLoop::CutMemoryNow(const SnapshotPoint& point) {
-  absl::StatusOr<raft::Snapshot> snapshot = log_->CreateSnapshot(point.index, &point.conf_state, point.data);
-  KVORUM_CHECK(snapshot.ok() || raft::ErrorCode(snapshot.status()) == raft::Error::kSnapshotOutOfDate, "{}",
-               snapshot.status().ToString());
-  marks_.push_back({.index = point.index, .bytes = appended_bytes_});
-  CompactLog(point.index);
-}
-
-void RaftLoop::CompactLog(raft::Index applied) {
-  const uint64_t keep = options_.snapshot_catchup_entries;
-  uint64_t cut = applied.value() > keep ? applied.value() - keep : 0;
-  const bool has_followers = HasFollowers();
-  while (!marks_.empty() && (marks_.front().index.value() <= cut ||
-                             (!has_followers && appended_bytes_ - marks_.front().bytes > kLoneLogBytes))) {
-    cut = std::max(cut, marks_.front().index.value());
-    marks_.pop_front();
+/// A member that starts need not wait a whole election timeout for a leader that is there no more: once it
+/// can reach a quorum, a leader that is there has two ticks to be heard.
+void RaftLoop::AdvanceFirstElection() {
+  if (!advance_until_) return;
+  if (*advance_until_ <= ports_.clock->Now() || soft_state_.lead != raft::kNoNode) {
+    advance_until_.reset();
+    return;
   }
-  if (cut < log_->FirstIndex().value()) return;
-  const absl::Status status = log_->Compact(raft::Index(cut));
-  KVORUM_CHECK(status.ok(), "{}", status.ToString());
-}
-
-void RaftLoop::SaveSnapshot(SnapshotPoint point, absl::AnyInvocable<void()> done) {
-  auto save = [this, point = std::move(point), done = std::move(done)]() mutable {
-    raft::Snapshot snapshot{.data = std::move(point.data)};
-    snapshot.metadata = {.conf_state = std::move(point.conf_state), .index = point.index, .term = point.term};
-    raft::SnapshotMetadata metadata = snapshot.metadata;
-    ports_.snapshots->Save(std::move(snapshot), [this, metadata = std::move(metadata),
-                                                 done = std::move(done)](absl::Status status) mutable {
-      if (!status.ok()) {
-        Fail(status);
-        return;
-      }
-      Post([&](Inbox& inbox) {
-        inbox.calls.push_back([this, metadata = std::move(metadata), done = std::move(done)]() mutable {
-          WriteSnapshotRecord(std::move(metadata), std::move(done));
-        });
-      });
-    });
-  };
-  Post([&save](Inbox& inbox) { inbox.calls.push_back(std::move(save)); });
-}
-
-void RaftLoop::WriteSnapshotRecord(raft::SnapshotMetadata metadata, absl::AnyInvocable<void()> done) {
-  wal::LogStorage::Write write;
-  // The log vouches for a snapshot only up to its commit index, so that goes along.
-  write.hard_state = hard_state_;
-  hard_state_unwritten_ = false;
-  const raft::Index index = metadata.index;
-  write.snapshot = wal::SnapshotRecord{
-      .index = index, .term = metadata.term, .conf_state = std::move(metadata.conf_state)};
-  write.done = [this, index, done = std::move(done)](absl::Status status) mutable {
-    if (!status.ok()) {
-      Fail(status);
-      return;
-    }
-    Post([&](Inbox& inbox) {
-      inbox.calls.push_back([this, index, done = std::move(done)]() mutable {
-        ports_.log->ReleaseTo(index);
-        done();
-      });
-    });
-  };
-  ports_.log->Enqueue(std::move(write));
+  const std::vector<raft::NodeId>& voters = conf_state_.voters;
+  const auto reached = std::count_if(voters.begin(), voters.end(), [this](raft::NodeId id) {
+    return id == NodeOf(id_) || ports_.transport->ActiveSince(id).has_value();
+  });
+  if (voters.empty() || static_cast<size_t>(reached) <= voters.size() / 2) return;
+  advance_until_.reset();
+  const auto ticks = options_.election_timeout / options_.heartbeat_interval;
+  for (int64_t i = 0; i + 2 < ticks; ++i) node_->Tick();
 }
 
 }  // namespace kvorum::member

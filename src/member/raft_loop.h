@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "member/member.h"
+#include "member/memory_log.h"
 #include "member/metrics.h"
 #include "member/ports.h"
 #include "member/read_rounds.h"
@@ -19,14 +20,6 @@
 #include "raft/storage.h"
 
 namespace kvorum::member {
-
-/// A point at which the log in memory may be cut: what a raft snapshot at `index` says.
-struct SnapshotPoint {
-  raft::Index index;
-  raft::Term term;
-  raft::ConfState conf_state;
-  Bytes data;
-};
 
 /// Owns the consensus core and the log in memory, on the raft executor. Everything that comes from outside is
 /// put into one inbox, with one post for a burst; each turn drains it, steps the core once for all of it, and
@@ -46,6 +39,11 @@ class RaftLoop {
                        absl::AnyInvocable<void()> applied) = 0;
     /// This member stopped leading. Called on the raft executor.
     virtual void OnLeadershipLost() = 0;
+    /// Sends a follower, with `message`, everything as it is applied by now.
+    virtual void SendSnapshot(raft::Message message) = 0;
+    /// Puts what came with `snapshot` in the place of everything, after what was given to Apply; `installed`
+    /// has to be called when reads see it. Both notes of it, the file and the log's, are durable.
+    virtual void Install(raft::Snapshot snapshot, absl::AnyInvocable<void()> installed) = 0;
   };
 
   struct Setup {
@@ -66,7 +64,14 @@ class RaftLoop {
   void Stop(absl::AnyInvocable<void()> done);
 
   void Propose(Bytes entry, Waiter waiter);
+  /// One change is proposed at a time: the next one when the one before is applied.
+  void ProposeConfChange(const raft::ConfChange& change, Waiter waiter);
+  /// Drops the message where too many wait.
   void Receive(raft::Message message);
+  void ReportUnreachable(raft::NodeId id);
+  void ReportSnapshot(raft::NodeId id, bool finished);
+  /// `call` on the raft executor, unless stopped: false then.
+  bool WithCore(absl::AnyInvocable<void(raft::RawNode&)> call);
   /// `done` when this member has applied everything that was committed anywhere before the call.
   void Read(MonotonicTime deadline, absl::AnyInvocable<void(absl::Status)> done);
   /// `done` when this member has applied what it knows to be committed now.
@@ -74,7 +79,9 @@ class RaftLoop {
 
   /// The core takes a conf change that the applier has accepted (or refused: node id 0). Takes effect before
   /// the `applied` of the entries it came with.
-  void ApplyConfChange(raft::ConfChange change);
+  void ApplyConfChange(raft::ConfChangeV2 change);
+  /// `task` on the raft executor, after the core has learnt of every `applied` before the call.
+  void AfterApplied(Executor::Task task);
   /// Everything up to the point is in the database, durable or not: the log in memory may be cut, keeping the
   /// catch-up entries.
   void CutMemory(SnapshotPoint point);
@@ -85,6 +92,9 @@ class RaftLoop {
   /// Something that must not fail did: nothing is acknowledged any more.
   void Fail(const absl::Status& status);
 
+  /// Since when the oldest write of the log has been under way; nothing: none is.
+  std::optional<MonotonicTime> OldestWrite() const;
+
  private:
   /// The core's view of the log: as `log`, but the configuration of a restart is the applied one.
   class CoreStorage;
@@ -94,13 +104,21 @@ class RaftLoop {
     Bytes entry;
     MonotonicTime deadline;
   };
+  /// A MsgProp with one conf change, of this member or of one that forwards it.
+  struct HeldConfChange {
+    raft::Message message;
+    MonotonicTime deadline;
+  };
   struct Appended {
+    std::optional<raft::Snapshot> snapshot;
     std::vector<raft::Entry> entries;
     std::vector<raft::Message> responses;
   };
   struct Inbox {
     std::vector<std::pair<Bytes, Waiter>> proposals;
+    std::vector<std::pair<raft::Message, Waiter>> conf_changes;
     std::vector<raft::Message> messages;
+    uint64_t message_bytes = 0;
     std::vector<Appended> appended;
     std::vector<std::vector<raft::Message>> applied;  // responses
     std::vector<PendingRead> reads;
@@ -108,13 +126,19 @@ class RaftLoop {
     std::vector<Executor::Task> after_apply;  // run when the core has learnt what was applied
   };
 
-  RaftLoop(MemberId id, const MemberOptions& options, const Ports& ports, SharedState* state,
+  RaftLoop(Setup& setup, const MemberOptions& options, const Ports& ports, SharedState* state,
            Metrics* metrics, Applier* applier);
   absl::Status CreateCore(const Setup& setup);
 
   /// Puts something into the inbox; false once stopped.
   template <typename Put>
-  bool Post(Put put);
+  bool Post(Put put) {
+    absl::MutexLock lock(&mutex_);
+    if (stopped_) return false;
+    put(inbox_);
+    PostTurn();
+    return true;
+  }
   void PostTurn() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void PostApplied(std::vector<raft::Message> responses);
   void AskForApplied();
@@ -122,21 +146,26 @@ class RaftLoop {
   // On the raft executor.
   void Turn();
   void Take(Inbox& inbox);
+  void TakeAppended(Appended appended);
+  void TakeMessage(raft::Message message);
   void ProposeWaiting();
+  void ProposeConfChanges();
   void CampaignIfAlone();
   void HandleReady(raft::Ready ready);
+  void SendOutgoing();
   void Append(raft::Message message);
+  void Enqueue(wal::LogStorage::Write write);
   void HandCommitted(raft::Message message);
   void OnSoftState(const raft::SoftState& now);
   void ShowState();
   void OnTick();
+  void AdvanceFirstElection();
   void FlushHardState();
   void Step(raft::Message message);
   bool AloneInCharge() const;
   bool HasFollowers() const;
   void LogLeader(raft::NodeId before, raft::NodeId now) const;
-  void CutMemoryNow(const SnapshotPoint& point);
-  void CompactLog(raft::Index applied);
+  MemoryLog::Followers LookAtFollowers() const;
   void WriteSnapshotRecord(raft::SnapshotMetadata metadata, absl::AnyInvocable<void()> done);
 
   // Constant after construction.
@@ -155,15 +184,20 @@ class RaftLoop {
   /// a wake-up for each batch.
   bool applied_wanted_ ABSL_GUARDED_BY(mutex_) = true;
 
+  mutable absl::Mutex writes_mutex_;
+  /// When each write that is under way was handed to the log.
+  std::deque<MonotonicTime> writes_ ABSL_GUARDED_BY(writes_mutex_);
+
   // Owned by the raft executor.
-  std::unique_ptr<raft::MemoryStorage> log_;
+  MemoryLog log_;
   std::unique_ptr<CoreLogger> core_logger_;
   std::unique_ptr<CoreStorage> core_storage_;
   std::unique_ptr<raft::RawNode> node_;
   raft::SoftState soft_state_;
   raft::ConfState conf_state_;
   ReadRounds reads_;
-  std::deque<Proposal> proposals_;       // not yet taken by the core
+  std::deque<Proposal> proposals_;  // not yet taken by the core
+  std::deque<HeldConfChange> conf_changes_;
   std::vector<Waiter> new_waiters_;      // not yet handed to the applier
   std::vector<raft::Message> outgoing_;  // of this turn, to other members
   raft::HardState hard_state_;           // the newest that the core gave out
@@ -172,14 +206,9 @@ class RaftLoop {
   bool ticking_ = false;
   Executor::TimerId tick_timer_ = 0;
   MonotonicTime last_tick_;
-
-  /// How many payload bytes the log had got by an index, at each cut of it.
-  struct Mark {
-    raft::Index index;
-    uint64_t bytes = 0;
-  };
-  std::deque<Mark> marks_;
-  uint64_t appended_bytes_ = 0;
+  /// The first election timeout is to be cut short once the others can be reached, until then.
+  std::optional<MonotonicTime> advance_until_;
+  raft::Index last_record_;  // the newest snapshot that the log was told of
 };
 
 }  // namespace kvorum::member

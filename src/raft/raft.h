@@ -60,6 +60,8 @@ class Raft {
   NodeId lead() const { return lead_; }
   Role role() const { return role_; }
   NodeId lead_transferee() const { return lead_transferee_; }
+  /// False where a conf change in the log may not be applied yet: another one would be dropped.
+  bool MayChangeMembership() const { return pending_conf_index_ <= log_.applied(); }
   HardState hard_state() const { return {.term = term_, .vote = vote_, .commit = log_.committed()}; }
   SoftState soft_state() const { return {.lead = lead_, .role = role_}; }
   const Membership& membership() const { return membership_; }
