@@ -7,6 +7,7 @@
 #include "base/status.h"
 #include "bootstrap/config_check.h"
 #include "bootstrap/force_new_cluster.h"
+#include "bootstrap/import.h"
 #include "bootstrap/join.h"
 #include "cluster/cluster.h"
 #include "fmt/format.h"
@@ -46,11 +47,6 @@ absl::Status CheckDirectory(const Options& options, const Layout& layout) {
   if (proxy) {
     return absl::FailedPreconditionError(
         fmt::format("the data directory {} is that of a proxy", layout.data_dir));
-  }
-  if (env.Exists(layout.snap_dir + "/db")) {
-    return absl::FailedPreconditionError(
-        fmt::format("the data directory {} was written by etcd ({}/db): this version cannot take it over",
-                    layout.data_dir, layout.snap_dir));
   }
   return absl::OkStatus();
 }
@@ -225,6 +221,7 @@ absl::StatusOr<Prepared> Prepare(const Options& options) {
 }
 
 absl::Status Finish(const Options& options, backend::Backend& backend, Prepared& prepared) {
+  KVORUM_RETURN_IF_ERROR(ImportDatabase(options, backend, prepared));
   const bool empty = prepared.start.log->LastIndex() == Index(0);
   if (empty && backend.applied().index != 0) {
     return absl::FailedPreconditionError(

@@ -77,9 +77,9 @@ struct Prepared {
 /// directory of another program; DataLoss for a damaged one.
 absl::StatusOr<Prepared> Prepare(const Options& options);
 
-/// Second half, with the database at `layout.backend_dir` open: makes the log of a new member, and of a
-/// forced one a cluster of its own. Errors: FailedPrecondition where the database has a past that the log
-/// lacks.
+/// Second half, with the database at `layout.backend_dir` open: takes a database over that etcd, or a crash,
+/// left beside it (import.h), makes the log of a new member, and of a forced one a cluster of its own.
+/// Errors: FailedPrecondition where the database has a past that the log lacks.
 absl::Status Finish(const Options& options, backend::Backend& backend, Prepared& prepared);
 
 /// "name=url,name=url", sorted, as etcd prints --initial-cluster.

@@ -5,6 +5,7 @@
 
 #include "absl/synchronization/notification.h"
 #include "base/status.h"
+#include "bootstrap/follow.h"
 #include "cluster/cluster.h"
 #include "fmt/format.h"
 #include "raft/codec.h"
@@ -15,32 +16,6 @@ namespace {
 using cluster::Cluster;
 using raft::ConfChangeType;
 using raft::Index;
-
-/// What a conf change of the log makes of the membership: nothing where it is refused.
-absl::Status Follow(const raft::Entry& entry, Cluster* cluster) {
-  if (entry.type != raft::EntryType::kConfChange) return absl::OkStatus();
-  KVORUM_ASSIGN_OR_RETURN(const raft::ConfChange change, raft::DecodeConfChange(entry.data.view()));
-  const absl::Status valid = cluster->Validate(change);
-  if (valid.code() == absl::StatusCode::kDataLoss) return valid;
-  if (!valid.ok()) return absl::OkStatus();
-  const MemberId id(change.node_id.value());
-  if (change.type == ConfChangeType::kRemoveNode) {
-    cluster->RemoveMember(id, Cluster::Persist::kNo);
-    return absl::OkStatus();
-  }
-  KVORUM_ASSIGN_OR_RETURN(cluster::ChangeContext context,
-                          cluster::ChangeContextFromJson(change.context.view()));
-  if (change.type == ConfChangeType::kUpdateNode) {
-    cluster->UpdatePeerUrls(id, std::move(context.member.peer_urls), Cluster::Persist::kNo);
-  } else if (context.is_promote) {
-    cluster->Promote(id, Cluster::Persist::kNo);
-  } else {
-    context.member.id = id;
-    context.member.is_learner = change.type == ConfChangeType::kAddLearnerNode;
-    cluster->AddMember(context.member, Cluster::Persist::kNo);
-  }
-  return absl::OkStatus();
-}
 
 bool IsAlone(const Cluster& cluster) {
   const std::vector<cluster::Member> members = cluster.members();
@@ -97,7 +72,7 @@ absl::StatusOr<Index> FindCommit(const raft::MemoryStorage& log, Index applied, 
                             log.Entries(commit + 1, log.LastIndex() + 1, uint64_t{1} << 20));
     for (const raft::Entry& entry : entries) {
       if (commit >= known_commit && !IsAlone(*cluster)) break;
-      KVORUM_RETURN_IF_ERROR(Follow(entry, cluster));
+      KVORUM_RETURN_IF_ERROR(FollowConfChange(entry, cluster));
       commit = entry.index;
     }
   }

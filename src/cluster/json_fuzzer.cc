@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "cluster/cluster.h"
 #include "cluster/members_json.h"
+#include "cluster/v2_store_json.h"
 
 using namespace kvorum::cluster;  // NOLINT: a program of one function
 
@@ -12,6 +13,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const absl::StatusOr<std::vector<Member>> again = MembersFromJson(MembersToJson(*members));
     KVORUM_CHECK(again.ok() && *again == *members, "what was written is read as something else");
   }
+  RosterFromV2StoreJson(text).status().IgnoreError();
+  HasV2Keys(text).status().IgnoreError();
   const absl::StatusOr<ChangeContext> context = ChangeContextFromJson(text);
   if (!context.ok()) return 0;
   const absl::StatusOr<ChangeContext> again = ChangeContextFromJson(ToJson(*context));

@@ -200,4 +200,21 @@ absl::StatusOr<Roster> RosterFromV2StoreJson(std::string_view text) {
   return roster;
 }
 
+absl::StatusOr<bool> HasV2Keys(std::string_view text) {
+  // As deep as a client of the v2 API may have made it.
+  json::parse_options options;
+  options.max_depth = 1000;
+  boost::system::error_code error;
+  const json::value parsed = json::parse(json::string_view(text.data(), text.size()), error, {}, options);
+  if (error || !parsed.is_object()) return Malformed("form");
+  const json::object* top = ChildrenOf(parsed.get_object().if_contains("Root"));
+  if (top == nullptr) return Malformed("root");
+  for (const auto& [name, node] : *top) {
+    if (name == "0") continue;
+    const json::object* children = ChildrenOf(&node);
+    if (children == nullptr || !children->empty()) return true;
+  }
+  return false;
+}
+
 }  // namespace kvorum::cluster

@@ -149,7 +149,8 @@ absl::StatusOr<std::vector<std::string>> Snapshotter::List() {
   for (const std::string& name : names) {
     if (ParseFileName(name)) {
       snapshots.push_back(name);
-    } else if (name != "db" && !name.ends_with(kDatabaseSuffix) && !name.ends_with(kBrokenSuffix)) {
+    } else if (name != kEtcdDatabaseName && name != kImportedDatabaseName &&
+               !name.ends_with(kDatabaseSuffix) && !name.ends_with(kBrokenSuffix)) {
       KVORUM_LOG(*logger_, kWarn, "found unexpected non-snap file; skipping", {"path", name});
     }
   }

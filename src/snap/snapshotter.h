@@ -61,6 +61,9 @@ class Snapshotter {
 
 /// `%016x-%016x.snap` (term, index).
 std::string FileName(raft::Term term, raft::Index index);
+/// etcd's database, and what it is called once it was taken over.
+inline constexpr std::string_view kEtcdDatabaseName = "db";
+inline constexpr std::string_view kImportedDatabaseName = "db.etcd-imported";
 /// `%016x.snap.db`: the database received with the snapshot at `index`.
 std::string DatabaseName(raft::Index index);
 

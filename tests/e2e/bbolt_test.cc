@@ -7,24 +7,13 @@
 #include "bbolt/bbolt.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "support/interop.h"
 #include "support/server.h"
 
 namespace kvorum::test {
 namespace {
 
 using ::testing::HasSubstr;
-
-/// Versions, deletions, a compaction, a lease and a value of many pages.
-void Fill(const Server& server) {
-  const std::string commands =
-      "for i in $(seq 40); do etcdctl put key$((i % 7)) value$i; done;"
-      "etcdctl del key3; etcdctl compact 20; etcdctl del key5;"
-      "head -c 100000 /dev/zero | tr '\\0' v | etcdctl put large;"
-      "etcdctl put --lease=$(etcdctl lease grant 1000 | cut -d ' ' -f 2) leased x";
-  const CommandResult filled =
-      Shell(commands, {{"ETCDCTL_API", "3"}, {"ETCDCTL_ENDPOINTS", server.endpoint()}});
-  ASSERT_EQ(filled.exit_code, 0) << filled.err;
-}
 
 /// "HASH REVISION KEYS" as `etcdctl snapshot status` counts them.
 std::string StatusOf(const std::string& file) {
@@ -37,7 +26,7 @@ std::string StatusOf(const std::string& file) {
 
 void ReadAndWriteBack(int signal) {
   Server etcd(Server::Kind::kEtcd);
-  ASSERT_NO_FATAL_FAILURE(Fill(etcd));
+  ASSERT_NO_FATAL_FAILURE(FillStore(etcd));
   if (signal == SIGKILL) {
     etcd.Kill();
   } else {

@@ -30,6 +30,12 @@ void Server::Start() {
   KVORUM_CHECK(process_->WaitForOutput(ready), "the server did not start:\n{}", process_->output());
 }
 
+void Server::StartAs(Kind kind, std::vector<std::string> flags) {
+  kind_ = kind;
+  flags_ = std::move(flags);
+  Start();
+}
+
 void Server::Kill() {
   process_->Signal(SIGKILL);
   process_->Wait();

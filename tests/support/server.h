@@ -31,13 +31,15 @@ class Server {
   int Terminate();
   /// After Kill or Terminate: starts again over the same data and waits until it serves clients.
   void Start();
+  /// The same with the other program, and flags of its own.
+  void StartAs(Kind kind, std::vector<std::string> flags = {});
 
   /// `etcdctl ARGUMENTS` with this endpoint, API version 3.
   CommandResult Etcdctl(const std::string& arguments) const;
 
  private:
-  const Kind kind_;
-  const std::vector<std::string> flags_;
+  Kind kind_;
+  std::vector<std::string> flags_;
   const TempDir dir_;
   const int client_port_ = FreePort();
   const int peer_port_ = FreePort();
