@@ -104,7 +104,10 @@ absl::Status Applier::ApplyNormal(const raft::Entry& entry) {
   if (!view) {
     KVORUM_RETURN_IF_ERROR(EntryApplier::CheckAppliable(entry));
     parts_.membership->Forget();
-    return parts_.entries->ApplyLegacy(*ParseLegacyRequest(entry.data.view()));
+    const LegacyRequestView request = *ParseLegacyRequest(entry.data.view());
+    KVORUM_RETURN_IF_ERROR(parts_.entries->ApplyLegacy(request));
+    Finish(waiters_.Take(request.id), {}, 0);
+    return absl::OkStatus();
   }
   Waiter waiter = waiters_.Take(view->id);
   const Want want = waiter.done ? Want::kReply : Want::kEffectOnly;

@@ -59,8 +59,6 @@ std::optional<MemberId> AttributesPathMember(std::string_view path) {
   return MemberId(id);
 }
 
-constexpr std::string_view kLegacyVersionPath = "/0/version";
-
 /// Major and minor number as one; 0 where `version` is none.
 uint32_t VersionOrder(std::string_view version) {
   uint32_t major = 0;
@@ -316,7 +314,11 @@ absl::StatusOr<KvReply> EntryApplier::SetAttributes(const EntryView& entry) {
 absl::StatusOr<KvReply> EntryApplier::SetDowngrade(const EntryView& entry) {
   KVORUM_ASSIGN_OR_RETURN(const auto request, Decode<membershippb::DowngradeInfoSetRequest>(entry));
   cluster::Downgrade downgrade;
-  if (request.enabled()) downgrade = {.target_version = request.ver(), .enabled = true};
+  if (request.enabled()) {
+    downgrade = {.target_version = request.ver(), .enabled = true};
+    KVORUM_LOG(*parts_.logger, kInfo, "The server is ready to downgrade", {"target-version", request.ver()},
+               {"server-version", kApiVersion});
+  }
   parts_.cluster->SetDowngrade(std::move(downgrade), Cluster::Persist::kYes);
   return Reply();
 }

@@ -1,4 +1,5 @@
 #include "gtest/gtest.h"
+#include "member/testing/fake_calls.h"
 #include "member/testing/world.h"
 
 namespace kvorum::member {
@@ -11,12 +12,14 @@ using std::chrono::seconds;
 class GroupTest : public ::testing::Test {
  protected:
   void SetUp() override {
+    calls_.version = "3.7.1";
     std::vector<cluster::Member> members;
     for (uint64_t id = 1; id <= 3; ++id) {
       members.push_back({.id = MemberId(id), .peer_urls = {"http://m" + std::to_string(id)}});
     }
     for (size_t i = 0; i < 3; ++i) {
       worlds_[i].Join(MemberId(i + 1), members, &port_);
+      worlds_[i].set_calls(&calls_);
       ASSERT_TRUE(worlds_[i].Begin().ok());
     }
     Pass(seconds(6));
@@ -73,6 +76,7 @@ class GroupTest : public ::testing::Test {
 
   FakeNetwork network_;
   FakeNetwork::Port port_{&network_};
+  FakeCalls calls_;
   std::vector<std::shared_ptr<std::optional<ApplyResult>>> results_;  // shared with what runs in the members
   World* cut_off_ = nullptr;
   World worlds_[3];

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/wire.h"
+#include "cluster/version.h"
 
 namespace kvorum::member {
 namespace {
@@ -50,6 +51,9 @@ void LeaseKeeper::OnRevoked() {
 }
 
 void LeaseKeeper::CheckpointDue() {
+  // Releases before 3.4 do not know such an entry.
+  const std::optional<cluster::Version> version = cluster::ParseVersion(cluster_->version());
+  if (!version || *version < cluster::Version{.major = 3, .minor = 4}) return;
   const std::vector<lease::Lessor::CheckpointItem> due = lessor_->TakeDueCheckpoints(kMaxCheckpoints);
   if (due.empty()) return;
   std::string request;

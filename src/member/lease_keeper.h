@@ -13,8 +13,9 @@ namespace kvorum::member {
 /// apply executor; not thread-safe.
 class LeaseKeeper {
  public:
-  LeaseKeeper(lease::Lessor* lessor, Proposer* proposer, Metrics* metrics, const Ports& ports)
-      : lessor_(lessor), proposer_(proposer), metrics_(metrics), ports_(ports) {}
+  LeaseKeeper(lease::Lessor* lessor, const cluster::Cluster* cluster, Proposer* proposer, Metrics* metrics,
+              const Ports& ports)
+      : lessor_(lessor), cluster_(cluster), proposer_(proposer), metrics_(metrics), ports_(ports) {}
 
   void Start();
   void Stop();
@@ -26,6 +27,7 @@ class LeaseKeeper {
   void CheckpointDue();
 
   lease::Lessor* const lessor_;
+  const cluster::Cluster* const cluster_;
   Proposer* const proposer_;
   Metrics* const metrics_;
   const Ports ports_;

@@ -39,6 +39,8 @@ struct MemberOptions {
   /// Refuses changes of the membership after which too few members could be running.
   bool strict_reconfig_check = true;
   size_t max_learners = cluster::kMaxLearners;
+  /// How often the leader looks whether a downgrade has come to its end.
+  std::chrono::nanoseconds downgrade_check_time = std::chrono::seconds(5);
 
   /// How long a request may take: 5 s and twice the election timeout.
   std::chrono::nanoseconds request_timeout() const { return std::chrono::seconds(5) + 2 * election_timeout; }

@@ -15,9 +15,6 @@ namespace {
 
 using backend::Bucket;
 
-constexpr std::chrono::seconds kVersionInterval(4);
-constexpr std::chrono::milliseconds kRenewRetryInterval(50);
-constexpr std::chrono::seconds kAppliedWait(1);
 constexpr std::chrono::seconds kRemovedDelay(1);
 constexpr size_t kCatchUpRecords = 1000;
 
@@ -160,7 +157,7 @@ absl::Status MemberImpl::OpenLoop(StartState start) {
   parts.state = state_.get();
   parts.metrics = &metrics_;
   parts.snapshot_index = start.log->FirstIndex() - 1;
-  parts.on_leading = [this] { SetVersionIfAlone(); };
+  parts.on_leading = [this] { version_keeper_.OnLeading(); };
   parts.membership = membership_.get();
   applier_ = std::make_unique<Applier>(parts, options_, ports_);
 
@@ -175,7 +172,8 @@ absl::Status MemberImpl::OpenLoop(StartState start) {
   applier_->Connect(loop_.get());
   proposer_.Connect(loop_.get());
   changes_.Connect(loop_.get());
-  lease_keeper_ = std::make_unique<LeaseKeeper>(lessor_.get(), &proposer_, &metrics_, ports_);
+  lease_keeper_ = std::make_unique<LeaseKeeper>(lessor_.get(), &cluster_, &proposer_, &metrics_, ports_);
+  lease_requests_ = std::make_unique<LeaseRequests>(this, lessor_.get(), ports_);
   return absl::OkStatus();
 }
 
@@ -198,70 +196,28 @@ void MemberImpl::Start(absl::AnyInvocable<void()> ready) {
              {"cluster-version", version.empty() ? "to_be_decided" : version.substr(0, version.rfind('.'))});
   applier_->Start();
   ports_.apply_executor->Post([this, ready = std::move(ready)]() mutable {
-    on_ready_ = std::move(ready);
     lease_keeper_->Start();
-    WatchVersion();
-    Publish();
+    version_keeper_.Start();
+    publisher_.Start([this, ready = std::move(ready)]() mutable {
+      ready_.store(true, std::memory_order_release);
+      if (ready) ready();
+    });
   });
   loop_->Start();
 }
 
 void MemberImpl::Stop(absl::AnyInvocable<void()> done) {
   stopped_.store(true);
+  lease_requests_->Stop();
   loop_->Stop([this, done = std::move(done)]() mutable {
     applier_->Stop([this, done = std::move(done)]() mutable {
       lease_keeper_->Stop();
-      ports_.apply_executor->CancelTimer(version_timer_);
+      version_keeper_.Stop();
+      publisher_.Stop();
       lessor_->Demote();
       done();
     });
   });
-}
-
-void MemberImpl::Publish() {
-  std::string attributes;
-  if (!options_.name.empty()) wire::AppendBytes(attributes, 1, options_.name);
-  for (const std::string& url : options_.advertise_client_urls) wire::AppendBytes(attributes, 2, url);
-  std::string request;
-  wire::AppendUint(request, 1, id().value());
-  wire::AppendBytes(request, 2, attributes);
-  proposer_.ProposeInternal(RequestKind::kClusterMemberAttrSet, request,
-                            [this](ApplyResult result) { OnPublished(result.status); });
-}
-
-void MemberImpl::OnPublished(const absl::Status& status) {
-  if (stopped_.load()) return;
-  cluster::Member attributes{.name = options_.name, .client_urls = options_.advertise_client_urls};
-  if (!status.ok()) {
-    KVORUM_LOG(*ports_.logger, kWarn, "failed to publish local member to cluster through raft",
-               LogField::Id("local-member-id", id().value()),
-               LogField::Raw("local-member-attributes", cluster::AttributesToJson(attributes)),
-               {"publish-timeout", options_.request_timeout()}, {"error", std::string(status.message())});
-    Publish();
-    return;
-  }
-  KVORUM_LOG(*ports_.logger, kInfo, "published local member to cluster through raft",
-             LogField::Id("local-member-id", id().value()),
-             LogField::Raw("local-member-attributes", cluster::AttributesToJson(attributes)),
-             LogField::Id("cluster-id", cluster_id().value()),
-             {"publish-timeout", options_.request_timeout()});
-  ready_.store(true, std::memory_order_release);
-  if (on_ready_) std::exchange(on_ready_, nullptr)();
-}
-
-void MemberImpl::WatchVersion() {
-  if (stopped_.load()) return;
-  version_timer_ = ports_.apply_executor->PostAfter(kVersionInterval, [this] { WatchVersion(); });
-  SetVersionIfAlone();
-}
-
-void MemberImpl::SetVersionIfAlone() {
-  // The version of a cluster is its oldest member's. Only one that is alone knows it without asking around.
-  if (!state_->is_leader() || cluster_.members().size() != 1) return;
-  if (cluster_.version() == kClusterVersion || cluster_.downgrade().enabled) return;
-  std::string request;
-  wire::AppendBytes(request, 1, kClusterVersion);
-  proposer_.ProposeInternal(RequestKind::kClusterVersionSet, request, [](ApplyResult) {});
 }
 
 MemberStatus MemberImpl::status() const {
@@ -330,48 +286,6 @@ void MemberImpl::CatchUpWatchers() {
   if (stopped_.load()) return;
   if (!store_->watch_hub().CatchUpStep(kCatchUpRecords)) return;
   ports_.background_executor->Post([this] { CatchUpWatchers(); });
-}
-
-absl::Status MemberImpl::NotLeadingError() const {
-  return state_->leader.load() == 0 ? NoLeaderError() : lease::NotPrimaryError();
-}
-
-void MemberImpl::RenewLease(LeaseId id, RenewDone done) {
-  TryRenew(id, ports_.clock->Now() + options_.request_timeout(), std::move(done));
-}
-
-void MemberImpl::TryRenew(LeaseId id, MonotonicTime deadline, RenewDone done) {
-  if (stopped_.load()) return done(StoppedError());
-  if (!state_->is_leader()) return done(NotLeadingError());
-  absl::StatusOr<int64_t> ttl = lessor_->Renew(id);
-  if (ttl.ok()) return done(std::move(ttl));
-  if (ttl.status() == lease::NotPrimaryError() && ports_.clock->Now() < deadline) {
-    // Elected, but the entries from before are not all applied: soon they are.
-    ports_.apply_executor->PostAfter(
-        kRenewRetryInterval,
-        [this, id, deadline, done = std::move(done)]() mutable { TryRenew(id, deadline, std::move(done)); });
-    return;
-  }
-  const bool behind = state_->applied.load() < state_->committed.load();
-  if (ttl.status() != lease::NotFoundError() || !behind) return done(std::move(ttl));
-  // It may have been granted by an entry that is not applied here yet.
-  loop_->WaitApplied(ports_.clock->Now() + kAppliedWait,
-                     [this, id, done = std::move(done)](absl::Status status) mutable {
-                       if (!status.ok()) return done(std::move(status));
-                       done(lessor_->Renew(id));
-                     });
-}
-
-void MemberImpl::LeaseTimeToLive(LeaseId id, bool with_keys,
-                                 absl::AnyInvocable<void(absl::StatusOr<lease::LeaseView>)> done) {
-  if (!state_->is_leader()) return done(NotLeadingError());
-  absl::StatusOr<lease::LeaseView> view = lessor_->Get(id, with_keys);
-  if (view.ok() || state_->applied.load() >= state_->committed.load()) return done(std::move(view));
-  loop_->WaitApplied(ports_.clock->Now() + kAppliedWait,
-                     [this, id, with_keys, done = std::move(done)](absl::Status status) mutable {
-                       if (!status.ok()) return done(std::move(status));
-                       done(lessor_->Get(id, with_keys));
-                     });
 }
 
 // ---- Peers.

@@ -7,16 +7,20 @@
 #include "member/alarm_store.h"
 #include "member/applier.h"
 #include "member/compactor.h"
+#include "member/downgrades.h"
 #include "member/entry_applier.h"
 #include "member/lease_keeper.h"
+#include "member/lease_requests.h"
 #include "member/member.h"
 #include "member/member_changes.h"
 #include "member/membership_applier.h"
 #include "member/metrics.h"
 #include "member/proposer.h"
+#include "member/publisher.h"
 #include "member/quota.h"
 #include "member/raft_loop.h"
 #include "member/shared_state.h"
+#include "member/version_keeper.h"
 
 namespace kvorum::member {
 
@@ -43,9 +47,13 @@ class MemberImpl final : public Member {
   void Defragment(absl::AnyInvocable<void(absl::Status)> done) override;
   void HashKv(int64_t revision, absl::AnyInvocable<void(absl::StatusOr<mvcc::HashResult>)> done) override;
   void HashDatabase(absl::AnyInvocable<void(absl::StatusOr<uint32_t>)> done) override;
-  void RenewLease(LeaseId id, absl::AnyInvocable<void(absl::StatusOr<int64_t>)> done) override;
+  void RenewLease(LeaseId id, absl::AnyInvocable<void(absl::StatusOr<int64_t>)> done) override {
+    lease_requests_->Renew(id, std::move(done));
+  }
   void LeaseTimeToLive(LeaseId id, bool with_keys,
-                       absl::AnyInvocable<void(absl::StatusOr<lease::LeaseView>)> done) override;
+                       absl::AnyInvocable<void(absl::StatusOr<lease::LeaseView>)> done) override {
+    lease_requests_->TimeToLive(id, with_keys, std::move(done));
+  }
   void Receive(raft::Message message) override;
   void ReceiveSnapshot(raft::Message, absl::AnyInvocable<void(absl::Status)> done) override {
     done(absl::UnimplementedError("not there yet"));
@@ -69,9 +77,9 @@ class MemberImpl final : public Member {
   void MoveLeader(MemberId to, MonotonicTime deadline, absl::AnyInvocable<void(absl::Status)> done) override {
     changes_.MoveLeader(to, deadline, std::move(done));
   }
-  void ChangeDowngrade(DowngradeAction, std::string, MonotonicTime,
+  void ChangeDowngrade(DowngradeAction action, std::string target_version, MonotonicTime deadline,
                        absl::AnyInvocable<void(absl::StatusOr<std::string>)> done) override {
-    done(absl::UnimplementedError("not there yet"));
+    downgrades_.Change(action, std::move(target_version), deadline, std::move(done));
   }
 
   mvcc::Store& store() override { return *store_; }
@@ -81,8 +89,6 @@ class MemberImpl final : public Member {
   std::vector<Alarm> alarms() const override { return alarms_.List(AlarmType::kNone); }
 
  private:
-  using RenewDone = absl::AnyInvocable<void(absl::StatusOr<int64_t>)>;
-
   /// The lessor as the store sees it.
   class Leases final : public mvcc::LeaseBinder {
    public:
@@ -99,13 +105,7 @@ class MemberImpl final : public Member {
   absl::Status CheckStart(const StartState& start) const;
   absl::Status OpenLoop(StartState start);
   void AddPeers(const StartState& start);
-  void Publish();
-  void OnPublished(const absl::Status& status);
-  void WatchVersion();
-  void SetVersionIfAlone();
   void CatchUpWatchers();
-  void TryRenew(LeaseId id, MonotonicTime deadline, RenewDone done);
-  absl::Status NotLeadingError() const;
   void RaiseNoSpace();
 
   // Constant after construction.
@@ -121,6 +121,9 @@ class MemberImpl final : public Member {
   std::unique_ptr<mvcc::Store> store_;
   Proposer proposer_;
   MemberChanges changes_;
+  Downgrades downgrades_{this, ports_};
+  Publisher publisher_{&cluster_, &proposer_, options_, ports_};
+  VersionKeeper version_keeper_{&cluster_, &proposer_, state_.get(), options_, ports_};
   Quota quota_;
   std::unique_ptr<Compactor> compactor_;
   std::unique_ptr<EntryApplier> entries_;
@@ -128,14 +131,11 @@ class MemberImpl final : public Member {
   std::unique_ptr<Applier> applier_;
   std::unique_ptr<RaftLoop> loop_;
   std::unique_ptr<LeaseKeeper> lease_keeper_;
+  std::unique_ptr<LeaseRequests> lease_requests_;
 
   std::atomic<bool> ready_{false};
   std::atomic<bool> stopped_{false};
   std::atomic<bool> removed_{false};
-
-  // Owned by the apply executor once started.
-  absl::AnyInvocable<void()> on_ready_;
-  Executor::TimerId version_timer_ = 0;
 };
 
 }  // namespace kvorum::member

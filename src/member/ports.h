@@ -123,8 +123,9 @@ struct Ports {
   SnapshotStorage* snapshots = nullptr;
   backend::Backend* backend = nullptr;
   PeerTransport* transport = nullptr;  ///< null: a member without peers
-  PeerCalls* calls = nullptr;          ///< null where `transport` is
-  Random* random = nullptr;            ///< used on the raft executor only
+  /// Null: nobody is asked. Whoever owns it lets no `done` run any more before the member is destroyed.
+  PeerCalls* calls = nullptr;
+  Random* random = nullptr;  ///< used on the raft executor only
   Logger* logger = nullptr;
   metrics::Registry* metrics = nullptr;
   /// The log, a snapshot or the database failed: nothing is acknowledged any more and the process has to

@@ -50,9 +50,18 @@ void Proposer::Propose(RequestId id, Bytes entry, MonotonicTime deadline, ApplyD
 
 void Proposer::ProposeInternal(RequestKind kind, std::string_view encoded_request, ApplyDone done) {
   const RequestId id = NextId();
+  ProposeOwn(id, BuildEntry(kind, encoded_request, id, {}), std::move(done));
+}
+
+void Proposer::ProposeLegacyPut(std::string_view path, std::string_view value, ApplyDone done) {
+  const RequestId id = NextId();
+  ProposeOwn(id, BuildLegacyPut(path, value, id), std::move(done));
+}
+
+void Proposer::ProposeOwn(RequestId id, Bytes entry, ApplyDone done) {
   const MonotonicTime now = ports_.clock->Now();
   loop_->Propose(
-      BuildEntry(kind, encoded_request, id, {}),
+      std::move(entry),
       {.id = id, .start = now, .deadline = now + options_.request_timeout(), .done = std::move(done)});
 }
 

@@ -22,8 +22,12 @@ class Proposer {
   void Propose(RequestId id, Bytes entry, MonotonicTime deadline, ApplyDone done);
   /// A request of the member itself, which the limits do not hold back.
   void ProposeInternal(RequestKind kind, std::string_view encoded_request, ApplyDone done);
+  /// The same in the form of releases before 3.6 (BuildLegacyPut).
+  void ProposeLegacyPut(std::string_view path, std::string_view value, ApplyDone done);
 
  private:
+  void ProposeOwn(RequestId id, Bytes entry, ApplyDone done);
+
   static constexpr uint64_t kIdMask = (uint64_t{1} << 48) - 1;
 
   absl::Status CheckLimits(const Bytes& entry) const;

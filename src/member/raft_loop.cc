@@ -265,15 +265,6 @@ void RaftLoop::Read(MonotonicTime deadline, absl::AnyInvocable<void(absl::Status
   ports_.apply_executor->Post([done = std::move(read.done)]() mutable { done(StoppedError()); });
 }
 
-void RaftLoop::WaitApplied(MonotonicTime deadline, absl::AnyInvocable<void(absl::Status)> done) {
-  PendingRead read{.deadline = deadline,
-                   .done = std::move(done),
-                   .wait_for = raft::Index(std::max<uint64_t>(1, state_->committed.load())),
-                   .overdue = AppliedWaitTimeoutError()};
-  if (Post([&read](Inbox& inbox) { inbox.reads.push_back(std::move(read)); })) return;
-  ports_.apply_executor->Post([done = std::move(read.done)]() mutable { done(StoppedError()); });
-}
-
 void RaftLoop::ApplyConfChange(raft::ConfChangeV2 change) {
   WithCore([this, change = std::move(change)](raft::RawNode& node) {
     conf_state_ = node.ApplyConfChange(change);

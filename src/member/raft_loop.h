@@ -74,8 +74,6 @@ class RaftLoop {
   bool WithCore(absl::AnyInvocable<void(raft::RawNode&)> call);
   /// `done` when this member has applied everything that was committed anywhere before the call.
   void Read(MonotonicTime deadline, absl::AnyInvocable<void(absl::Status)> done);
-  /// `done` when this member has applied what it knows to be committed now.
-  void WaitApplied(MonotonicTime deadline, absl::AnyInvocable<void(absl::Status)> done);
 
   /// The core takes a conf change that the applier has accepted (or refused: node id 0). Takes effect before
   /// the `applied` of the entries it came with.

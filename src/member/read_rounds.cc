@@ -29,14 +29,7 @@ void Fail(std::vector<PendingRead> reads, const absl::Status& status) {
 
 }  // namespace
 
-void ReadRounds::Add(PendingRead read) {
-  if (read.wait_for != raft::Index(0)) {
-    const raft::Index index = read.wait_for;
-    unapplied_.emplace(index, std::move(read));
-    return;
-  }
-  queued_.push_back(std::move(read));
-}
+void ReadRounds::Add(PendingRead read) { queued_.push_back(std::move(read)); }
 
 Bytes ReadRounds::Ask(MonotonicTime now) {
   if (asking_) {

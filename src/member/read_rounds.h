@@ -16,8 +16,6 @@ namespace kvorum::member {
 struct PendingRead {
   MonotonicTime deadline;
   absl::AnyInvocable<void(absl::Status)> done;
-  /// Not 0: wait for this index alone, without asking the leader.
-  raft::Index wait_for;
   absl::Status overdue;  ///< what it gets when its time is over
 };
 

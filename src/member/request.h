@@ -7,6 +7,7 @@
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "base/bytes.h"
+#include "base/ids.h"
 #include "base/strong_int.h"
 
 namespace kvorum::member {
@@ -37,6 +38,13 @@ enum class RequestKind : uint32_t {
 /// The log entry for an encoded request: the request's own bytes behind a tag, and a header with the id. The
 /// request must be in the form in which we would have encoded it.
 Bytes BuildEntry(RequestKind kind, std::string_view encoded_request, RequestId id, const Identity& identity);
+
+/// The log entry by which members of releases before 3.6 publish themselves and the cluster's version: a PUT
+/// of etcd's v2 store (reference: apply.md §2.2, §2.3). 3.7 does not read it any more.
+Bytes BuildLegacyPut(std::string_view path, std::string_view value, RequestId id);
+/// The paths of such requests.
+inline constexpr std::string_view kLegacyVersionPath = "/0/version";
+std::string LegacyAttributesPath(MemberId member);
 
 /// What became of a proposal.
 struct ApplyResult {

@@ -57,6 +57,14 @@ TEST(Entry, RequestsOfTheV2StoreAreToldApart) {
   }
 }
 
+TEST(Entry, LegacyPutsAreWhatEtcdWrites) {
+  const Bytes entry = BuildLegacyPut(kLegacyVersionPath, "3.5.0", RequestId(7));
+  EXPECT_EQ(absl::BytesToHexString(std::string(entry.view())),
+            "080712035055541a0a2f302f76657273696f6e2205332e352e302800320038004800500058006000680070007800"
+            "800100");
+  EXPECT_EQ(LegacyAttributesPath(MemberId(0xabc)), "/0/members/abc/attributes");
+}
+
 TEST(RequestView, RefusesAKnownFieldOfTheWrongType) {
   EXPECT_FALSE(ParsePutRequest(std::string("\x08\x01", 2)));          // key as a number
   EXPECT_FALSE(ParsePutRequest(std::string("\x1a\x01x", 3)));         // lease as bytes

@@ -187,7 +187,7 @@ class CallsHandler final : public http::Handler {
 
   static Answer LeaseError(const absl::Status& status, int otherwise) {
     if (status == lease::NotFoundError()) return Error(404, Text(status));
-    if (status == member::AppliedWaitTimeoutError()) {
+    if (status == member::TimeoutError()) {
       return Error(408, "waiting for node to catch up its applied index has timed out");
     }
     return Error(otherwise, Text(status));

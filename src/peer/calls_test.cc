@@ -161,7 +161,7 @@ TEST_F(PeerCallsTest, RenewsALease) {
   EXPECT_EQ(*Renew({listener_.Url()}, 7), 60);
   EXPECT_EQ(Renew({listener_.Url()}, 8).status(), lease::NotFoundError());
   EXPECT_EQ(Raw("POST", "/leases", EncodeRenewal(LeaseId(8))).body, "lease not found\n");
-  member_.on_renew = [](LeaseId) { return member::AppliedWaitTimeoutError(); };
+  member_.on_renew = [](LeaseId) { return member::TimeoutError(); };
   EXPECT_EQ(Raw("POST", "/leases", EncodeRenewal(LeaseId(7))).status, 408);
   EXPECT_EQ(Raw("POST", "/leases", "\x0a\x05").body, "error unmarshalling request\n");
   EXPECT_EQ(Raw("POST", "/leases", std::string(70'000, 'x')).status, 413);

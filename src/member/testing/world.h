@@ -43,6 +43,7 @@ class World {
     members_ = std::move(members);
     transport_ = transport;
   }
+  void set_calls(PeerCalls* calls) { calls_ = calls; }
   void set_entries_before_start(std::vector<raft::Entry> entries) { extra_ = std::move(entries); }
 
   /// Brings the member up from what the disk has, and waits until it is ready.
@@ -65,6 +66,7 @@ class World {
               .snapshots = &disk_,
               .backend = backend_.get(),
               .transport = transport_,
+              .calls = calls_,
               .random = random_.get(),
               .logger = &NullLogger(),
               .metrics = &registry_,
@@ -176,6 +178,7 @@ class World {
   MemberId id_ = kId;
   std::vector<cluster::Member> members_{{.id = kId, .peer_urls = {"http://127.0.0.1:2380"}, .name = "m1"}};
   PeerTransport* transport_ = nullptr;
+  PeerCalls* calls_ = nullptr;
   FakeClock clock_;
   FakeDisk disk_;
   metrics::Registry registry_;
