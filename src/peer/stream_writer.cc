@@ -1,0 +1,158 @@
+#include "peer/stream_writer.h"
+
+#include "fmt/format.h"
+
+namespace kvorum::peer {
+
+namespace {
+
+constexpr size_t kMaxQueuedMessages = 4096;
+constexpr size_t kMaxQueuedBytes = 64 << 20;
+constexpr auto kTimeout = std::chrono::seconds(5);
+constexpr auto kBeatInterval = std::chrono::nanoseconds(kTimeout) / 3;
+/// What is encoded before it is handed on.
+constexpr size_t kBatchBytes = 64 << 10;
+
+/// Of the memory that a message holds on to.
+size_t MessageBytes(const raft::Message& message) {
+  return sizeof message + message.context.size() + raft::PayloadSize(message.entries) +
+         message.entries.size() * sizeof(raft::Entry);
+}
+
+/// What a piece of the body takes on an HTTP/1.1 connection: its length in hex, two line ends, itself.
+size_t ChunkBytes(size_t size) { return fmt::formatted_size("{:x}", size) + 4 + size; }
+
+}  // namespace
+
+StreamWriter::StreamWriter(StreamType type, http::ResponseWriter* writer, OnClosed on_closed)
+    : type_(type),
+      loop_(writer->loop()),
+      writer_(writer),
+      on_closed_(std::move(on_closed)),
+      encoder_(NewStreamEncoder(type)) {}
+
+void StreamWriter::Run(void (StreamWriter::*action)()) {
+  loop_.Post([self = shared_from_this(), action] { (*self.*action)(); });
+}
+
+void StreamWriter::Open(const http::Headers& headers, metrics::Counter* sent_bytes) {
+  loop_.Post([self = shared_from_this(), headers, sent_bytes] {
+    if (self->writer_ == nullptr) return;
+    self->writer_->SendHead(200, headers);
+    self->sent_bytes_ = sent_bytes;
+    self->open_ = true;
+    self->put_bytes_ = self->writer_->buffered();
+    self->drained_at_ = self->loop_.clock().Now();
+    self->BeatLater();
+    self->Drain();
+  });
+}
+
+bool StreamWriter::Send(raft::Message message) {
+  const size_t bytes = MessageBytes(message);
+  {
+    absl::MutexLock lock(&mutex_);
+    // One message may be as large as it is, but then nothing stands behind it.
+    if (closed_ || queued_messages_ >= kMaxQueuedMessages ||
+        (queued_messages_ > 0 && queued_bytes_ + bytes > kMaxQueuedBytes)) {
+      return false;
+    }
+    incoming_.push_back({std::move(message), bytes});
+    ++queued_messages_;
+    queued_bytes_ += bytes;
+    if (std::exchange(scheduled_, true)) return true;
+  }
+  if (loop_.InThread()) {
+    loop_.AtTurnEnd(shared_from_this());
+  } else {
+    Run(&StreamWriter::Drain);
+  }
+  return true;
+}
+
+void StreamWriter::Close() { Run(&StreamWriter::CloseOnLoop); }
+
+void StreamWriter::CloseOnLoop() {
+  if (writer_ != nullptr) writer_->Abort(/*http2_error_code=*/8);
+  Gone();
+}
+
+void StreamWriter::Gone() {
+  writer_ = nullptr;
+  if (timer_ != 0) loop_.CancelTimer(std::exchange(timer_, 0));
+  bool lost;
+  {
+    absl::MutexLock lock(&mutex_);
+    closed_ = true;
+    lost = queued_messages_ > 0;
+    incoming_.clear();
+  }
+  waiting_.clear();
+  if (OnClosed told = std::exchange(on_closed_, nullptr)) told(this, lost);
+}
+
+void StreamWriter::Drain() {
+  std::vector<Waiting> incoming;
+  {
+    absl::MutexLock lock(&mutex_);
+    scheduled_ = false;
+    incoming.swap(incoming_);
+  }
+  if (writer_ == nullptr) return;
+  for (Waiting& waiting : incoming) waiting_.push_back(std::move(waiting));
+  if (!open_) return;
+  size_t messages = 0;
+  size_t bytes = 0;
+  while (!waiting_.empty() && writer_->buffered() < http::ResponseWriter::kHighWater) {
+    FrameOutput out;
+    size_t batch = 0;
+    while (!waiting_.empty() && batch < kBatchBytes) {
+      encoder_->Encode(waiting_.front().message, out);
+      batch += waiting_.front().bytes;
+      waiting_.pop_front();
+      ++messages;
+    }
+    bytes += batch;
+    Put(out);
+  }
+  absl::MutexLock lock(&mutex_);
+  queued_messages_ -= messages;
+  queued_bytes_ -= bytes;
+}
+
+void StreamWriter::Put(FrameOutput& out) {
+  for (Bytes& piece : out.Take()) {
+    put_bytes_ += ChunkBytes(piece.size());
+    sent_bytes_->Add(piece.size());
+    writer_->Send(std::move(piece));
+  }
+}
+
+void StreamWriter::BeatLater() {
+  timer_ = loop_.PostAfter(kBeatInterval, [weak = weak_from_this()] {
+    const std::shared_ptr<StreamWriter> self = weak.lock();
+    if (self == nullptr || self->writer_ == nullptr) return;
+    self->timer_ = 0;
+    self->Beat();
+  });
+}
+
+void StreamWriter::Beat() {
+  const MonotonicTime now = loop_.clock().Now();
+  const uint64_t drained = put_bytes_ - std::min<uint64_t>(put_bytes_, writer_->buffered());
+  if (writer_->buffered() == 0 || drained != drained_bytes_) {
+    drained_bytes_ = drained;
+    drained_at_ = now;
+  } else if (now - drained_at_ >= kTimeout) {
+    return CloseOnLoop();
+  }
+  // What still waits for the system keeps the link alive as well.
+  if (writer_->buffered() == 0) {
+    FrameOutput out;
+    encoder_->EncodeHeartbeat(out);
+    Put(out);
+  }
+  BeatLater();
+}
+
+}  // namespace kvorum::peer

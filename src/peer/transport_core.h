@@ -1,0 +1,98 @@
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "peer/answer.h"
+#include "peer/hub.h"
+#include "peer/peer.h"
+
+namespace kvorum::peer {
+
+/// The transport itself: who the peers are, what goes where, and what comes in. Shared between the transport,
+/// its handler's requests and tasks under way.
+///
+/// Peers, receiver and cluster are used on the transport's loop; other threads post to it.
+class TransportCore final : public Hub, public std::enable_shared_from_this<TransportCore> {
+ public:
+  explicit TransportCore(const TransportOptions& options);
+  ~TransportCore() override;
+
+  // As of Transport and PeerTransport; thread-safe.
+
+  void Start(member::PeerReceiver* receiver, const cluster::Cluster* cluster);
+  void Stop();
+  void Send(std::vector<raft::Message> messages);
+  void SendSnapshot(member::OutgoingSnapshot snapshot);
+  void AddPeer(raft::NodeId id, const std::vector<std::string>& urls);
+  void RemovePeer(raft::NodeId id);
+  void UpdatePeer(raft::NodeId id, const std::vector<std::string>& urls);
+  std::optional<MonotonicTime> ActiveSince(raft::NodeId id) const;
+
+  /// Between Start and Stop.
+  bool running() const { return running_.load(std::memory_order_acquire); }
+
+  // What requests ask; thread-safe.
+
+  struct StreamRequest {
+    raft::NodeId from;
+    std::string to;  ///< X-Raft-To
+    Sender sender;
+  };
+  /// A peer dialled a stream: it is opened, or refused through `answer`.
+  void AnswerStream(StreamRequest request, std::shared_ptr<StreamWriter> stream,
+                    std::shared_ptr<Answer> answer);
+  /// A peer posted a message.
+  void AnswerMessage(Sender sender, raft::Message message, std::shared_ptr<Answer> answer);
+  void OnStreamClosed(raft::NodeId from, std::shared_ptr<const StreamWriter> stream, bool lost_messages);
+
+  const TransportOptions& options() const override { return options_; }
+  const Identity& identity() const override { return identity_; }
+  http::Client& client() override { return client_; }
+  PeerMetrics& metrics() override { return metrics_; }
+  void Receive(raft::NodeId from, raft::Message message) override;
+  void ReportUnreachable(raft::NodeId id) override;
+  void ReportSnapshot(raft::NodeId id, bool finished) override;
+  void OnRemoved() override;
+
+ private:
+  /// Why a message is not taken in; empty: it is.
+  std::string_view Objection(const raft::Message& message) const;
+  void Dispatch(std::vector<raft::Message> messages);
+  void SendOne(raft::Message message);
+  void AddRemote(const Sender& sender);
+  std::shared_ptr<Peer> Find(raft::NodeId id) const;
+  bool IsRemoved(raft::NodeId id) const;
+  void StopOnLoop();
+  raft::NodeId local() const { return raft::NodeId(options_.local.value()); }
+
+  const TransportOptions options_;
+  const Identity identity_;
+  metrics::Registry unused_metrics_;  // where the options bring none
+  PeerMetrics metrics_;
+  http::Client client_;
+  std::atomic<bool> running_{false};
+
+  // Owned by the loop.
+  member::PeerReceiver* receiver_ = nullptr;  // null before Start and after Stop
+  const cluster::Cluster* cluster_ = nullptr;
+  absl::flat_hash_map<raft::NodeId, std::unique_ptr<Remote>> remotes_;
+  bool removed_told_ = false;
+
+  mutable absl::Mutex mutex_;
+  absl::flat_hash_map<raft::NodeId, std::shared_ptr<Peer>> peers_ ABSL_GUARDED_BY(mutex_);
+  bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+/// `{"message":"cannot process message from removed member"}`: a refusal that tells a member that it was
+/// removed.
+std::string RefusalJson(std::string_view objection);
+
+inline constexpr std::string_view kFromRemovedMember = "cannot process message from removed member";
+inline constexpr std::string_view kToMismatchedMember = "cannot process message to mismatch member";
+
+}  // namespace kvorum::peer
