@@ -1,25 +1,42 @@
 #include "cmd/kvorum/listeners.h"
 
+#include <atomic>
 #include <thread>
 
 #include "base/status.h"
 
 namespace kvorum::cmd {
+namespace {
 
-/// Stands for a handler that is made after the ports were bound.
+/// A connection of another member that says nothing for so long is closed (reference: peer-protocol.md §3.1).
+constexpr std::chrono::seconds kPeerSilence(5);
+
+}  // namespace
+
+/// Stands for a handler that is made after the ports were bound: 503 until it is set.
 class Listeners::LateHandler final : public http::Handler {
  public:
-  /// Before the first request.
-  void Set(http::Handler* target) { target_ = target; }
+  void Set(http::Handler* target) {
+    target_.store(target, std::memory_order_relaxed);
+    set_.store(true, std::memory_order_release);
+  }
   std::unique_ptr<http::RequestSink> Start(const http::Request& request,
                                            http::ResponseWriter& writer) override {
-    if (target_ != nullptr) return target_->Start(request, writer);
-    writer.ReplyError(404, "404 page not found");
+    const bool set = set_.load(std::memory_order_acquire);
+    if (http::Handler* target = target_.load(std::memory_order_relaxed); target != nullptr) {
+      return target->Start(request, writer);
+    }
+    if (set) {
+      writer.ReplyError(404, "404 page not found");
+    } else {
+      writer.ReplyError(503, "the member is starting");
+    }
     return http::CollectBody(writer, 0, [](std::string) {});
   }
 
  private:
-  http::Handler* target_ = nullptr;  // constant once the server was started
+  std::atomic<http::Handler*> target_{nullptr};
+  std::atomic<bool> set_{false};
 };
 
 /// The listeners that share one server.
@@ -30,9 +47,11 @@ struct Listeners::Group {
   std::vector<std::string> addresses;  ///< as bound
 };
 
-Listeners::Listeners(const config::Config& config, http::LoopGroup* loops, Logger* logger)
+Listeners::Listeners(const config::Config& config, http::LoopGroup* loops, http::LoopGroup* peer_loops,
+                     Logger* logger)
     : config_(config),
       loops_(loops),
+      peer_loops_(peer_loops),
       logger_(logger),
       grpc_(std::make_unique<LateHandler>()),
       client_(std::make_unique<LateHandler>()),
@@ -53,8 +72,11 @@ Listeners::Group Listeners::MakeGroup(const std::vector<config::Url>& urls, std:
   options.keepalive_interval = std::max(config_.grpc_keepalive_interval, kOff);
   options.keepalive_timeout = std::max(config_.grpc_keepalive_timeout, kOff);
   if (grpc) options.grpc_handler = grpc_.get();
-  if (traffic == "peer") {
+  const bool peer = traffic == "peer";
+  if (peer) {
     options.handler = peer_.get();
+    options.header_timeout = kPeerSilence;
+    options.idle_timeout = kPeerSilence;
   } else if (traffic == "metrics") {
     options.handler = metrics_.get();
   } else if (traffic != "grpc") {
@@ -62,7 +84,7 @@ Listeners::Group Listeners::MakeGroup(const std::vector<config::Url>& urls, std:
   }
   return {.traffic = std::string(traffic),
           .urls = urls,
-          .server = std::make_unique<http::Server>(loops_, options),
+          .server = std::make_unique<http::Server>(peer ? peer_loops_ : loops_, options),
           .addresses = {}};
 }
 
@@ -90,7 +112,7 @@ absl::Status Listeners::Bind() {
 }
 
 void Listeners::Start(Group& group) {
-  group.server->Start();
+  if (group.traffic != "peer") group.server->Start();
   for (size_t i = 0; i < group.addresses.size(); ++i) {
     if (group.traffic == "peer") {
       KVORUM_LOG(*logger_, kInfo, "serving peer traffic", {"address", group.addresses[i]});
@@ -104,6 +126,8 @@ void Listeners::Start(Group& group) {
   }
 }
 
+void Listeners::StartPeers() { inner_[0].server->Start(); }
+
 void Listeners::StartInner(const Handlers& handlers) {
   grpc_->Set(handlers.grpc);
   client_->Set(handlers.client);
@@ -116,14 +140,16 @@ void Listeners::StartClients() {
   for (Group& group : clients_) Start(group);
 }
 
-void Listeners::Shutdown(std::chrono::nanoseconds grace) {
+void Listeners::Shutdown(std::vector<Group>& groups, std::chrono::nanoseconds grace) {
   std::vector<std::thread> waiting;
-  for (std::vector<Group>* groups : {&clients_, &inner_}) {
-    for (Group& group : *groups) {
-      waiting.emplace_back([&server = *group.server, grace] { server.Shutdown(grace); });
-    }
+  for (Group& group : groups) {
+    waiting.emplace_back([&server = *group.server, grace] { server.Shutdown(grace); });
   }
   for (std::thread& thread : waiting) thread.join();
 }
+
+void Listeners::ShutdownClients(std::chrono::nanoseconds grace) { Shutdown(clients_, grace); }
+
+void Listeners::ShutdownInner(std::chrono::nanoseconds grace) { Shutdown(inner_, grace); }
 
 }  // namespace kvorum::cmd

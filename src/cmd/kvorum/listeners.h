@@ -23,21 +23,27 @@ struct Handlers {
 /// changed, and serve when there is something to answer with.
 class Listeners {
  public:
-  /// Everything is borrowed.
-  Listeners(const config::Config& config, http::LoopGroup* loops, Logger* logger);
+  /// Everything is borrowed. Other members are served on `peer_loops`, everybody else on `loops`.
+  Listeners(const config::Config& config, http::LoopGroup* loops, http::LoopGroup* peer_loops,
+            Logger* logger);
   ~Listeners();
 
   /// Binds every URL. Errors: the first that cannot be bound, as "listen tcp 127.0.0.1:2379: bind: address
   /// already in use".
   absl::Status Bind();
 
-  /// Serves other members and metrics. Called once, after Bind.
+  /// Answers other members, until StartInner with 503: one that asks whom it may join need not wait for this
+  /// one's start. Called once, after Bind.
+  void StartPeers();
+  /// Serves other members and metrics. Called once, after StartPeers.
   void StartInner(const Handlers& handlers);
   /// Serves clients. Called once, after StartInner.
   void StartClients();
 
-  /// Stops accepting, gives running exchanges up to `grace`, closes what is left.
-  void Shutdown(std::chrono::nanoseconds grace);
+  /// Of clients, and later of everybody else: stops accepting, gives running exchanges up to `grace`, closes
+  /// what is left.
+  void ShutdownClients(std::chrono::nanoseconds grace);
+  void ShutdownInner(std::chrono::nanoseconds grace);
 
  private:
   class LateHandler;
@@ -45,9 +51,11 @@ class Listeners {
 
   Group MakeGroup(const std::vector<config::Url>& urls, std::string_view traffic, bool grpc);
   void Start(Group& group);
+  static void Shutdown(std::vector<Group>& groups, std::chrono::nanoseconds grace);
 
   const config::Config& config_;
   http::LoopGroup* const loops_;
+  http::LoopGroup* const peer_loops_;
   Logger* const logger_;
   std::unique_ptr<LateHandler> grpc_;
   std::unique_ptr<LateHandler> client_;

@@ -54,10 +54,14 @@ int RunMember(const config::Config& config, JsonLogger& logger, std::vector<std:
     return kExitFailure;
   }
   const int signal = WaitForStopSignal();
-  KVORUM_LOG(logger, kInfo, "received signal; shutting down", {"signal", SignalName(signal)});
+  const bool removed = (*server)->removed();
+  if (!removed) {
+    KVORUM_LOG(logger, kInfo, "received signal; shutting down", {"signal", SignalName(signal)});
+  }
   (*server)->Stop();
   server->reset();
   logger.Flush();
+  if (removed) return 0;
   DieBySignal(signal);
 }
 

@@ -61,6 +61,8 @@ int WaitForStopSignal() {
   return signal;
 }
 
+void AskToStop() { kill(getpid(), SIGTERM); }
+
 std::string_view SignalName(int signal) {
   switch (signal) {
     case SIGINT:

@@ -20,6 +20,9 @@ void BlockSignals();
 /// Waits for SIGINT or SIGTERM; its number. REQUIRES: BlockSignals was called
 int WaitForStopSignal();
 
+/// Makes WaitForStopSignal return, as SIGTERM does. From any thread.
+void AskToStop();
+
 /// "terminated", "interrupt": Go's names.
 std::string_view SignalName(int signal);
 

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <atomic>
 #include <thread>
 
 #include "absl/synchronization/notification.h"
@@ -20,7 +21,11 @@
 #include "cmd/kvorum/snapshot_files.h"
 #include "cmd/kvorum/startup_log.h"
 #include "grpc/server.h"
+#include "http/client.h"
 #include "member/member.h"
+#include "peer/calls.h"
+#include "peer/peer_handler.h"
+#include "peer/transport.h"
 #include "wal/log_writer.h"
 
 namespace kvorum::cmd {
@@ -56,6 +61,10 @@ uint64_t MapSize(const config::Config& config) {
 size_t IoThreads(const config::Config& config) {
   if (config.io_threads > 0) return config.io_threads;
   return std::max(1u, std::thread::hardware_concurrency());
+}
+
+std::chrono::nanoseconds DialTimeout(const config::Config& config) {
+  return std::chrono::seconds(1) + std::chrono::milliseconds(config.election_timeout_ms);
 }
 
 size_t MaxLearners(const config::Config& config) {
@@ -118,23 +127,29 @@ class ServerImpl final : public Server {
         json_logger_(logger),
         arguments_(std::move(arguments)),
         loops_(IoThreads(config)),
-        listeners_(config, &loops_, logger),
-        random_(SystemEntropy()) {}
+        peer_loops_(1, "peer-io"),
+        listeners_(config, &loops_, &peer_loops_, logger),
+        random_(SystemEntropy()),
+        client_(&peer_loops_.at(0), {.dial_timeout = DialTimeout(config)}),
+        calls_(peer::NewCalls(&client_, logger)) {}
 
   ~ServerImpl() override { StopExecutors(); }
 
   absl::Status Bring();
   void Stop() override;
+  bool removed() const override { return removed_.load(); }
 
  private:
   absl::Status OpenStorage();
   absl::Status OpenBackend();
   absl::Status DefragmentAtStart();
+  void MakeTransport();
   absl::Status MakeMember();
   void MakeServices();
   void StartAutoCompactor();
   void ProposeCompaction(int64_t revision, absl::AnyInvocable<void(absl::Status)> done);
   void Serve();
+  void GiveLeadershipAway();
   void StopExecutors();
 
   // Constant after construction.
@@ -146,8 +161,11 @@ class ServerImpl final : public Server {
   // In the order in which they are made; what stands later uses what stands before.
   metrics::Registry metrics_;
   http::LoopGroup loops_;
+  http::LoopGroup peer_loops_;  // of other members alone: no client's request stands before a heartbeat
   Listeners listeners_;
   Random random_;  // used on raft_executor_ only
+  http::Client client_;
+  std::unique_ptr<member::PeerCalls> calls_;
   ThreadExecutor raft_executor_{"raft"};
   ThreadExecutor apply_executor_{"apply"};
   ThreadExecutor background_executor_{"background"};
@@ -155,6 +173,7 @@ class ServerImpl final : public Server {
   std::unique_ptr<backend::Backend> backend_;
   std::unique_ptr<wal::LogWriter> log_;
   std::unique_ptr<SnapshotFiles> snapshots_;
+  std::unique_ptr<peer::Transport> transport_;
   std::unique_ptr<member::Member> member_;
   // Used on background_executor_ only.
   bool stopping_ = false;
@@ -165,7 +184,11 @@ class ServerImpl final : public Server {
   std::unique_ptr<http::Handler> gateway_;
   std::unique_ptr<http::Handler> client_handler_;
   std::unique_ptr<http::Handler> metrics_handler_;
+  std::unique_ptr<http::Handler> admin_peer_handler_;
+  std::unique_ptr<http::Handler> calls_handler_;
   std::unique_ptr<http::Handler> peer_handler_;
+
+  std::atomic<bool> removed_{false};
 };
 
 absl::Status ServerImpl::OpenBackend() {
@@ -207,7 +230,8 @@ absl::Status ServerImpl::DefragmentAtStart() {
 }
 
 absl::Status ServerImpl::OpenStorage() {
-  const bootstrap::Options options = BootstrapOptions(config_, &logger_, &metrics_);
+  bootstrap::Options options = BootstrapOptions(config_, &logger_, &metrics_);
+  options.calls = calls_.get();
   KVORUM_ASSIGN_OR_RETURN(prepared_, bootstrap::Prepare(options));
   LogStarting(config_, prepared_.initialized, logger_);
   KVORUM_RETURN_IF_ERROR(OpenBackend());
@@ -219,6 +243,20 @@ absl::Status ServerImpl::OpenStorage() {
   return absl::OkStatus();
 }
 
+void ServerImpl::MakeTransport() {
+  peer::TransportOptions options;
+  options.local = prepared_.start.id;
+  options.cluster = prepared_.start.cluster_id;
+  options.advertise_peer_urls = config::Texts(config_.initial_advertise_peer_urls);
+  options.dial_timeout = DialTimeout(config_);
+  options.snap_dir = prepared_.layout.snap_dir;
+  options.env = &PosixEnv();
+  options.loop = &peer_loops_.at(0);
+  options.logger = &logger_;
+  options.metrics = &metrics_;
+  transport_ = peer::Transport::Create(options);
+}
+
 absl::Status ServerImpl::MakeMember() {
   member::Ports ports;
   ports.clock = &SystemClock();
@@ -228,10 +266,16 @@ absl::Status ServerImpl::MakeMember() {
   ports.log = log_.get();
   ports.snapshots = snapshots_.get();
   ports.backend = backend_.get();
+  ports.transport = transport_.get();
+  ports.calls = calls_.get();
   ports.random = &random_;
   ports.logger = &logger_;
   ports.metrics = &metrics_;
   ports.on_fatal = [this](const absl::Status& failure) { DieOf(failure, logger_); };
+  ports.on_removed = [this] {
+    removed_.store(true);
+    AskToStop();
+  };
   KVORUM_ASSIGN_OR_RETURN(member_,
                           member::Member::Create(MemberOptions(config_), ports, std::move(prepared_.start)));
   return absl::OkStatus();
@@ -270,7 +314,11 @@ void ServerImpl::MakeServices() {
   }
   client_handler_ = api_admin::NewClientHandler(admin);
   metrics_handler_ = api_admin::NewMetricsHandler(admin);
-  peer_handler_ = api_admin::NewPeerHandler(admin);
+  admin_peer_handler_ = api_admin::NewPeerHandler(admin);
+  calls_handler_ = peer::NewCallsHandler(member_.get(), &logger_);
+  peer_handler_ = peer::NewPeerHandler({.transport = &transport_->handler(),
+                                        .calls = calls_handler_.get(),
+                                        .pages = admin_peer_handler_.get()});
   api_admin::AddProcessMetrics(&metrics_);
   metrics_.NewGaugeCallback(
       "kvorum_log_dropped_lines_total", "The total number of log lines that were not written.",
@@ -290,6 +338,7 @@ void ServerImpl::Serve() {
              {"advertise-client-urls", config::Texts(config_.advertise_client_urls)},
              {"listen-client-urls", config::Texts(config_.listen_client_urls)},
              {"listen-metrics-urls", config::Texts(config_.listen_metrics_urls)});
+  transport_->Start(member_.get(), &member_->cluster());
   // On another thread than the member's: listening is a system call, and the line may wait for nothing.
   member_->Start([this] {
     background_executor_.Post([this] {
@@ -329,7 +378,9 @@ void ServerImpl::ProposeCompaction(int64_t revision, absl::AnyInvocable<void(abs
 
 absl::Status ServerImpl::Bring() {
   KVORUM_RETURN_IF_ERROR(listeners_.Bind());
+  listeners_.StartPeers();
   KVORUM_RETURN_IF_ERROR(OpenStorage());
+  MakeTransport();
   KVORUM_RETURN_IF_ERROR(MakeMember());
   MakeServices();
   Serve();
@@ -337,11 +388,40 @@ absl::Status ServerImpl::Bring() {
 }
 
 void ServerImpl::StopExecutors() {
+  if (transport_ != nullptr) transport_->Stop();
   if (log_ != nullptr) log_->Stop();
   if (snapshots_ != nullptr) snapshots_->Stop();
   raft_executor_.Stop();
   apply_executor_.Stop();
   background_executor_.Stop();
+}
+
+void ServerImpl::GiveLeadershipAway() {
+  if (!member_->status().is_leader || removed_) return;
+  // To whom there has been a connection for longest.
+  std::optional<std::pair<MonotonicTime, MemberId>> best;
+  for (const cluster::Member& member : member_->cluster().members()) {
+    const auto since = transport_->ActiveSince(raft::NodeId(member.id.value()));
+    if (member.id == member_->id() || member.is_learner || !since) continue;
+    best = std::min(best.value_or(std::pair(*since, member.id)), std::pair(*since, member.id));
+  }
+  if (!best) return;
+  KVORUM_LOG(logger_, kInfo, "leadership transfer starting",
+             LogField::Id("local-member-id", member_->id().value()),
+             LogField::Id("current-leader-member-id", member_->id().value()),
+             LogField::Id("transferee-member-id", best->second.value()));
+  absl::Notification moved;
+  const MonotonicTime deadline =
+      SystemClock().Now() + 2 * std::chrono::milliseconds(config_.election_timeout_ms);
+  member_->MoveLeader(best->second, deadline, [&](absl::Status status) {
+    if (!status.ok()) {
+      KVORUM_LOG(logger_, kWarn, "leadership transfer failed",
+                 LogField::Id("local-member-id", member_->id().value()),
+                 {"error", std::string(status.message())});
+    }
+    moved.Notify();
+  });
+  moved.WaitForNotification();
 }
 
 void ServerImpl::Stop() {
@@ -356,12 +436,16 @@ void ServerImpl::Stop() {
     quiet.Notify();
   });
   quiet.WaitForNotification();
-  listeners_.Shutdown(kShutdownGrace);
+  listeners_.ShutdownClients(kShutdownGrace);
+  GiveLeadershipAway();
   absl::Notification stopped;
   member_->Stop([&stopped] { stopped.Notify(); });
   stopped.WaitForNotification();
   StopExecutors();
+  listeners_.ShutdownInner(kShutdownGrace);
+  client_.Stop();
   loops_.Stop();
+  peer_loops_.Stop();
   if (const absl::Status closed = backend_->Close(); !closed.ok()) {
     KVORUM_LOG(logger_, kError, "failed to close the backend", {"error", std::string(closed.message())});
   }

@@ -24,6 +24,9 @@ class Server {
                                                        std::vector<std::string> arguments);
   virtual ~Server() = default;
 
+  /// The member was removed from its cluster, for which the process was asked to stop (AskToStop).
+  virtual bool removed() const = 0;
+
   /// Lets running requests end, closes everything, and leaves the data on disk as it is to be found. Under
   /// two seconds where nothing is going on.
   virtual void Stop() = 0;
