@@ -252,6 +252,7 @@ def members_come_and_go():
 
         wait_until(promoted, "the learner has caught up")
         cluster.wait_ready([learner])
+        learner.learner = False
         assert "IsLearner:true" not in cluster.etcdctl("member", "list")
 
         cluster.move_leader(learner)

@@ -118,6 +118,11 @@ class Client:
         found = answer.get("kvs", [])
         return plain(found[0].get("value", "")) if found else None
 
+    def revision(self, timeout=5):
+        """The revision that a linearizable read sees."""
+        answer = self.call("kv/range", {"key": text64("revision?")}, timeout)
+        return int(answer["header"]["revision"])
+
     def prefix(self, key, timeout=30, serializable=False, limit=0):
         """Keys with their values."""
         end = key[:-1] + chr(ord(key[-1]) + 1)
@@ -156,6 +161,7 @@ class Member:
         self.client_port = client_host_port or free_port()
         self.listen_port = free_port()
         self.advertised_port = self.listen_port
+        self.learner = False  # answers no requests but serializable ones
         self.process = None
         self.log_path = directory + ".log"
         self.preexec = None
@@ -331,6 +337,7 @@ class Cluster:
         starts it."""
         running = [m for m in self.members if m.alive()]
         member = self.new_member(kind, name, flags)
+        member.learner = learner
         arguments = ["member", "add", member.name, f"--peer-urls={member.peer_url}"]
         if learner:
             arguments.append("--learner")
@@ -385,19 +392,17 @@ class Cluster:
         alive = [m for m in members or self.members if m.alive()]
 
         def same():
-            found = []
-            for member in alive:
-                client = member.client()
-                try:
-                    client.get("same?", timeout=5)
-                    found.append(client.call("maintenance/hash", {"revision": 0}, 30))
-                except (Refused, *LOST):
+            clients = [member.client() for member in alive]
+            try:
+                revisions = {client.revision() for client in clients}
+                if len(revisions) != 1:
                     return None
-                finally:
-                    client.close()
-            revisions = {f["header"]["revision"] for f in found}
-            if len(revisions) != 1:
+                found = [client.call("maintenance/hash", {"revision": str(*revisions)}, 30) for client in clients]
+            except (Refused, *LOST):
                 return None
+            finally:
+                for client in clients:
+                    client.close()
             hashes = {(f.get("hash"), f.get("compact_revision")) for f in found}
             assert len(hashes) == 1, f"hashes differ at revision {revisions}: {hashes}"
             return found[0]
@@ -452,7 +457,7 @@ class Load:
             self.bad.append(repr(error))
 
     def _pick(self):
-        return random.choice(self.cluster.members).client()
+        return random.choice([m for m in self.cluster.members if not m.learner]).client()
 
     def _persist(self, act):
         """Does `act(client)` on some member until it works; None where the load was stopped meanwhile."""
@@ -465,7 +470,7 @@ class Load:
                 self.local().client = client
                 return answer
             except Refused as error:
-                if not error.retriable():
+                if not error.retriable() and not self._is_of_etcd(error):
                     raise
             except LOST:
                 pass
@@ -474,6 +479,10 @@ class Load:
             client = None
             time.sleep(0.01)
         return None
+
+    def _is_of_etcd(self, error):
+        # What etcd says, with code 2, to a put while it gives its leadership away.
+        return error.message == "raft proposal dropped" and any(m.kind == "etcd" for m in self.cluster.members)
 
     _locals = threading.local()
 
@@ -528,9 +537,11 @@ class Load:
         assert not self.bad, self.bad
         return self
 
-    def longest_gap(self, since=0.0):
-        """The longest time, in seconds, in which no put was acknowledged."""
-        times = [t for t in self.times if t >= since]
+    def longest_gap(self, since=None):
+        """The longest time, in seconds, in which no put was acknowledged, from `since` on."""
+        times = [t for t in self.times if since is None or t >= since]
+        if since is not None:
+            times.insert(0, since)
         return max((b - a for a, b in zip(times, times[1:])), default=0.0)
 
     def check(self, members=None):
@@ -622,9 +633,8 @@ class Proxies:
             connection.close()
             return
         match = re.search(rb"x-server-from: *([0-9a-f]+)", head, re.IGNORECASE)
-        source = self.names.get(match.group(1).decode(), "?") if match else "?"
-        pairs = ((source, member.name), (member.name, source))
-        if not self._wait_open(pairs):
+        link = (match.group(1).decode() if match else "", member.name)
+        if not self._wait_open(link):
             connection.close()
             return
         try:
@@ -636,13 +646,13 @@ class Proxies:
             return
         for a, b in ((connection, onward), (onward, connection)):
             a.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            threading.Thread(target=self._copy, args=(a, b, pairs), daemon=True).start()
+            threading.Thread(target=self._copy, args=(a, b, link), daemon=True).start()
 
-    def _copy(self, a, b, pairs):
+    def _copy(self, a, b, link):
         try:
             while True:
                 data = a.recv(262144)
-                if not data or not self._wait_open(pairs):
+                if not data or not self._wait_open(link):
                     break
                 b.sendall(data)
         except OSError:
@@ -654,12 +664,16 @@ class Proxies:
                 pass
             end.close()
 
-    def _wait_open(self, pairs):
+    def _open(self, link):
+        source = self.names.get(link[0], "?")
+        return (source, link[1]) not in self.blocked
+
+    def _wait_open(self, link):
         """Holds up what must not pass; false where it never will."""
-        if not any(pair in self.blocked for pair in pairs):
+        if self._open(link):
             return True
         with self.change:
-            self.change.wait_for(lambda: self.closing or not any(pair in self.blocked for pair in pairs))
+            self.change.wait_for(lambda: self.closing or self._open(link))
         return False  # a connection that lost time is gone, as one over a real gap would be
 
 

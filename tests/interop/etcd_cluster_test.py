@@ -1,0 +1,234 @@
+"""One cluster of Kvorum and etcd. usage: etcd_cluster_test.py TEST
+
+KVORUM_TEST_ETCD names the etcd program; without it, Debian's is taken.
+"""
+
+import http.client
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from cluster import *  # pylint: disable=wildcard-import,unused-wildcard-import,wrong-import-position
+
+# Both make a snapshot often and keep little of the log behind it.
+MANY = 200_000
+
+
+def flags_of(kind):
+    if kind == "kvorum":
+        return ["--snapshot-count=1000", "--snapshot-catchup-entries=500"]
+    return ["--snapshot-count=1000"]
+
+
+def mixed(kinds):
+    cluster = Cluster([])
+    for kind in kinds:
+        cluster.new_member(kind, flags=flags_of(kind))
+    return cluster
+
+
+def exercise(cluster, tag):
+    """Something of everything, each through another member; what it left is told to `verify`."""
+    members = [m for m in cluster.members if m.alive()]
+    turn = iter(range(10**9))
+
+    def client():
+        return members[next(turn) % len(members)].client()
+
+    for i in range(30):
+        client().put(f"{tag}/put/{i}", f"value {i}")
+    answer = client().call("kv/txn", {
+        "compare": [{"key": text64(f"{tag}/put/1"), "target": "VALUE", "result": "EQUAL", "value": text64("value 1")}],
+        "success": [{"request_put": {"key": text64(f"{tag}/txn"), "value": text64("then")}},
+                    {"request_delete_range": {"key": text64(f"{tag}/put/2")}}],
+        "failure": [{"request_put": {"key": text64(f"{tag}/txn"), "value": text64("else")}}]})
+    assert answer.get("succeeded"), answer
+    deleted = client().call("kv/deleterange", {"key": text64(f"{tag}/put/3"), "range_end": text64(f"{tag}/put/4")})
+    assert int(deleted["deleted"]) >= 1, deleted
+    lease = int(client().call("lease/grant", {"TTL": 600})["ID"])
+    client().put(f"{tag}/leased", "1", lease=lease)
+    for member in members:  # a renewal finds its way to the leader
+        answer = member.client().call("lease/keepalive", {"ID": str(lease)})
+        assert int(answer["result"]["TTL"]) == 600, (member.name, answer)
+        answer = member.client().call("lease/timetolive", {"ID": str(lease), "keys": True})
+        assert int(answer["grantedTTL"]) == 600 and answer["keys"] == [text64(f"{tag}/leased")], answer
+    gone = int(client().call("lease/grant", {"TTL": 600})["ID"])
+    client().put(f"{tag}/gone", "1", lease=gone)
+    client().call("lease/revoke", {"ID": str(gone)})
+    for member in members:
+        reader = member.client()
+        assert reader.get(f"{tag}/txn") == "then", member.name
+        assert reader.get(f"{tag}/put/2") is None
+        assert reader.get(f"{tag}/gone") is None
+        assert reader.get(f"{tag}/leased") == "1"
+    revision = client().put(f"{tag}/compacted", "1")
+    client().call("kv/compaction", {"revision": str(revision), "physical": True}, 30)
+    number = members[0].id()
+    client().call("maintenance/alarm", {"action": "ACTIVATE", "memberID": str(number), "alarm": "NOSPACE"})
+    for member in members:
+        def raised(member=member):
+            client = member.client()
+            client.get("sync")
+            return client.call("maintenance/alarm", {"action": "GET"}).get("alarms")
+        wait_until(raised, f"{member.name} knows of the alarm")
+    client().call("maintenance/alarm", {"action": "DEACTIVATE", "memberID": str(number), "alarm": "NOSPACE"})
+    client().put(f"{tag}/after", "1")
+
+
+def check_versions(cluster, version):
+    for member in cluster.members:
+        def agreed(member=member):
+            connection = http.client.HTTPConnection("127.0.0.1", member.client_port, timeout=5)
+            connection.request("GET", "/version")
+            return json.loads(connection.getresponse().read())["etcdcluster"] == version
+        wait_until(agreed, f"{member.name} says that the cluster is {version}")
+
+
+def etcd_version():
+    text = subprocess.run([ETCD, "--version"], capture_output=True, text=True, check=True).stdout
+    return re.search(r"etcd Version: (\d+\.\d+)", text).group(1) + ".0"
+
+
+def every_kind_leads(cluster):
+    for kind in sorted({m.kind for m in cluster.members}):
+        member = next(m for m in cluster.members if m.kind == kind)
+        cluster.move_leader(member)
+        exercise(cluster, f"led-by-{kind}")
+        cluster.check_same()
+
+
+def everyone_is_killed_once(cluster):
+    load = Load(cluster, writers=3, readers=1)
+    for member in cluster.members:
+        load.wait_for(50)
+        since = time.monotonic()
+        member.kill()
+        load.wait_for(100)
+        print(f"{member.kind} killed: no put for {load.longest_gap(since) * 1000:.0f} ms")
+        member.start(cluster.initial_cluster())
+        cluster.wait_ready([member])
+    load.stop()
+    load.check()
+    cluster.check_same()
+
+
+def from_scratch(kinds):
+    with mixed(kinds) as cluster:
+        cluster.start()
+        exercise(cluster, "first")
+        every_kind_leads(cluster)
+        everyone_is_killed_once(cluster)
+        check_versions(cluster, etcd_version())
+        cluster.etcdctl("endpoint", "health")
+
+
+def two_etcd_and_one_kvorum():
+    from_scratch(["etcd", "etcd", "kvorum"])
+
+
+def one_etcd_and_two_kvorum():
+    from_scratch(["etcd", "kvorum", "kvorum"])
+
+
+def joins(host, guest):
+    """A guest joins a small cluster of three hosts."""
+    with mixed([host] * 3) as cluster:
+        cluster.start()
+        exercise(cluster, "before")
+        member = cluster.add(guest, flags=flags_of(guest))
+        cluster.wait_ready([member])
+        exercise(cluster, "after")
+        cluster.check_same()
+        cluster.move_leader(member)
+        exercise(cluster, "led-by-guest")
+        everyone_is_killed_once(cluster)
+        check_versions(cluster, etcd_version())
+
+
+def a_kvorum_joins_etcd():
+    joins("etcd", "kvorum")
+
+
+def an_etcd_joins_kvorum():
+    joins("kvorum", "etcd")
+
+
+def fill(cluster, count):
+    """So many keys, in transactions of a hundred."""
+    client = cluster.leader().client()
+    for start in range(0, count, 100):
+        client.call("kv/txn", {"success": [
+            {"request_put": {"key": text64(f"many/{i:07}"), "value": text64(f"value of {i}")}}
+            for i in range(start, start + 100)]}, 30)
+
+
+def count_of(member):
+    answer = member.client().call("kv/range", {"key": text64("many/"), "range_end": text64("many0"),
+                                               "count_only": True}, 60)
+    return int(answer["count"])
+
+
+def a_big_snapshot_goes_both_ways():
+    with mixed(["etcd"]) as cluster:
+        cluster.start()
+        fill(cluster, MANY)
+        begin = time.monotonic()
+        kvorum = cluster.add("kvorum", flags=flags_of("kvorum"))
+        cluster.wait_ready([kvorum])
+        print(f"etcd's {MANY} keys in Kvorum after {time.monotonic() - begin:.1f} s")
+        assert count_of(kvorum) == MANY
+        cluster.check_same()
+        cluster.move_leader(kvorum)
+        begin = time.monotonic()
+        etcd = cluster.add("etcd", flags=flags_of("etcd"))
+        cluster.wait_ready([etcd])
+        print(f"Kvorum's {MANY} keys in etcd after {time.monotonic() - begin:.1f} s")
+        assert count_of(etcd) == MANY
+        cluster.check_same()
+        for member in (kvorum, etcd):  # from what they have on disk
+            member.kill()
+            member.start(cluster.initial_cluster())
+            cluster.wait_ready([member])
+            assert count_of(member) == MANY
+        cluster.check_same()
+
+
+def replace_all(cluster, kind):
+    """Member by member: a new one joins, an old one leaves."""
+    for old in list(cluster.members):
+        new = cluster.add(kind, flags=flags_of(kind))
+        cluster.wait_ready([new])
+        cluster.remove(old)
+        old.wait()
+
+
+def rolling_migration_there_and_back():
+    with mixed(["etcd"] * 3) as cluster:
+        cluster.start()
+        load = Load(cluster, writers=3, readers=1)
+        load.wait_for(300)
+        replace_all(cluster, "kvorum")
+        load.wait_for(200)
+        assert all(m.kind == "kvorum" for m in cluster.members)
+        exercise(cluster, "all-kvorum")
+        replace_all(cluster, "etcd")
+        load.wait_for(200)
+        exercise(cluster, "all-etcd")
+        load.stop()
+        load.check()
+        cluster.check_same()
+        print(f"{len(load.acknowledged)} puts, {load.retries} retries, longest time without one "
+              f"{load.longest_gap() * 1000:.0f} ms")
+
+
+TESTS = [
+    two_etcd_and_one_kvorum, one_etcd_and_two_kvorum, a_kvorum_joins_etcd, an_etcd_joins_kvorum,
+    a_big_snapshot_goes_both_ways, rolling_migration_there_and_back
+]
+
+if __name__ == "__main__":
+    run_tests(TESTS)
