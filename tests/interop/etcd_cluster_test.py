@@ -88,8 +88,8 @@ def check_versions(cluster, version):
         wait_until(agreed, f"{member.name} says that the cluster is {version}")
 
 
-def etcd_version():
-    text = subprocess.run([ETCD, "--version"], capture_output=True, text=True, check=True).stdout
+def etcd_version(program=ETCD):
+    text = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
     return re.search(r"etcd Version: (\d+\.\d+)", text).group(1) + ".0"
 
 

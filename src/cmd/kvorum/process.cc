@@ -12,6 +12,7 @@
 
 #include <cstring>
 
+#include "absl/time/clock.h"
 #include "base/check.h"
 
 extern char** environ;
@@ -149,6 +150,14 @@ absl::StatusOr<std::string> ResolveHost(const std::string& host) {
     if (error == 0) return family == AF_INET6 ? fmt::format("[{}]", text) : std::string(text);
   }
   return absl::NotFoundError(fmt::format("lookup {}: no such host", host));
+}
+
+absl::StatusOr<std::string> ResolveHostUntil(const std::string& host, MonotonicTime deadline) {
+  while (true) {
+    absl::StatusOr<std::string> address = ResolveHost(host);
+    if (address.ok() || SystemClock().Now() + std::chrono::seconds(1) > deadline) return address;
+    absl::SleepFor(absl::Seconds(1));
+  }
 }
 
 std::vector<std::string> Environment() {

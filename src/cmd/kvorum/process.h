@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "base/clock.h"
 
 namespace kvorum::cmd {
 
@@ -44,6 +45,8 @@ std::string DefaultHost();
 
 /// The address of a host name, IPv4 where there is one. May take as long as the resolver does.
 absl::StatusOr<std::string> ResolveHost(const std::string& host);
+/// The same, tried again every second until `deadline`: names may come up later than the members do.
+absl::StatusOr<std::string> ResolveHostUntil(const std::string& host, MonotonicTime deadline);
 
 std::vector<std::string> Environment();
 

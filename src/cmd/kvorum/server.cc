@@ -34,6 +34,9 @@ namespace {
 /// How long running exchanges may take at a stop; streams that never end are closed then.
 constexpr std::chrono::seconds kShutdownGrace(1);
 
+/// How long host names of peer URLs may take to be known.
+constexpr std::chrono::seconds kResolvePatience(30);
+
 constexpr int64_t kDefaultQuotaBytes = int64_t{2} << 30;
 /// What the database may grow to where no quota holds it.
 constexpr uint64_t kUnlimitedMapBytes = uint64_t{1} << 42;
@@ -88,7 +91,9 @@ bootstrap::Options BootstrapOptions(const config::Config& config, Logger* logger
   options.advertise_peer_urls = config::Texts(config.initial_advertise_peer_urls);
   options.force_new_cluster = config.force_new_cluster;
   options.max_learners = MaxLearners(config);
-  options.resolve = ResolveHost;
+  options.resolve = [deadline = SystemClock().Now() + kResolvePatience](const std::string& host) {
+    return ResolveHostUntil(host, deadline);
+  };
   options.wal.env = &PosixEnv();
   options.wal.logger = logger;
   options.wal.metrics = metrics;

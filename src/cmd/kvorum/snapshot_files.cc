@@ -22,8 +22,7 @@ void SnapshotFiles::Save(raft::Snapshot snapshot, absl::AnyInvocable<void(absl::
 }
 
 void SnapshotFiles::OpenDatabase(
-    raft::Index index,
-    absl::AnyInvocable<void(absl::StatusOr<std::unique_ptr<backend::ReadView>>)> done) {
+    raft::Index index, absl::AnyInvocable<void(absl::StatusOr<std::unique_ptr<backend::ReadView>>)> done) {
   executor_.Post([this, index, done = std::move(done)]() mutable {
     done(bbolt::OpenFile(fmt::format("{}/{}", directory_, snap::DatabaseName(index)), logger_));
   });
