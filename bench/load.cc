@@ -57,15 +57,15 @@ class Run {
     Call call = next_();
     if (call.method == nullptr) return;
     ++under_way_;
-    connection.Unary(call.method, call.request,
-                     [this, &connection, due](const absl::Status& status, std::string_view response) {
-                       const auto now = Clock::now();
-                       result_.latency.Add((now - due).count());
-                       result_.response_bytes += response.size();
-                       if (!status.ok() && result_.errors++ == 0) result_.first_error = status.ToString();
-                       if (options_.rate == 0 && !over(now) && !connection.broken()) Send(connection, now);
-                       Release();
-                     });
+    connection.UnaryInPieces(
+        call.method, call.request, [this](std::string_view piece) { result_.response_bytes += piece.size(); },
+        [this, &connection, due](const absl::Status& status, std::string_view) {
+          const auto now = Clock::now();
+          result_.latency.Add((now - due).count());
+          if (!status.ok() && result_.errors++ == 0) result_.first_error = status.ToString();
+          if (options_.rate == 0 && !over(now) && !connection.broken()) Send(connection, now);
+          Release();
+        });
   }
 
   void Release() {

@@ -1,6 +1,7 @@
 #include "backend/backend.h"
 
 #include "base/check.h"
+#include "base/status.h"
 
 namespace kvorum::backend {
 
@@ -29,5 +30,13 @@ std::string_view BucketName(Bucket bucket) {
   }
   CheckFailed(__FILE__, __LINE__, "bucket", fmt::format("no bucket {}", static_cast<int>(bucket)));
 }
+
+absl::StatusOr<std::optional<Located>> ReadView::Locate(Bucket bucket, std::string_view key) {
+  KVORUM_ASSIGN_OR_RETURN(const std::optional<std::string_view> value, Get(bucket, key));
+  if (!value) return std::nullopt;
+  return Located{.value = *value};
+}
+
+absl::Status ReadView::Check(Bucket, std::string_view, std::string_view) { return absl::OkStatus(); }
 
 }  // namespace kvorum::backend

@@ -30,6 +30,12 @@ inline constexpr size_t kBucketCount = 10;
 /// "alarm" and so on.
 std::string_view BucketName(Bucket bucket);
 
+/// What ReadView::Locate found.
+struct Located {
+  std::string_view value;
+  bool checked = true;  ///< false: the value is to be used after ReadView::Check only
+};
+
 /// The database at one moment: everything that was put before the view was made, durable yet or not. The
 /// views of strings that it hands out live as long as it does. Not thread-safe; distinct views are
 /// independent, and none of them ever waits for the disk behind a commit. Keep it short: an open view keeps
@@ -43,6 +49,12 @@ class ReadView {
 
   /// DataLoss where the record's checksum does not fit.
   virtual absl::StatusOr<std::optional<std::string_view>> Get(Bucket bucket, std::string_view key) = 0;
+
+  /// As Get, but may leave the checksum to Check, and so not touch the value. For reads of so many records
+  /// that their bytes should pass through the processor once: when they are used, not when they are found.
+  virtual absl::StatusOr<std::optional<Located>> Locate(Bucket bucket, std::string_view key);
+  /// DataLoss where the checksum of a record does not fit. REQUIRES: Locate gave `value` for `key`, unchecked
+  virtual absl::Status Check(Bucket bucket, std::string_view key, std::string_view value);
 
   /// Every record with from <= key < to (to empty: to the end), in key order, until `visit` returns false.
   virtual absl::Status Scan(Bucket bucket, std::string_view from, std::string_view to,

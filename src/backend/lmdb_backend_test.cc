@@ -196,6 +196,46 @@ TEST(BackendLmdb, NamesBucketAndKeyOfADamagedRecord) {
   EXPECT_TRUE(Commit(*backend).ok());
 }
 
+TEST(BackendLmdb, ChecksALocatedRecordWhenItIsAsked) {
+  TempDirectory directory;
+  auto backend = Open(Options(directory));
+  for (const char* key : {"k1", "k2", "k3"}) Put(*backend, Bucket::kKey, key, std::string("value of ") + key);
+  {
+    auto view = backend->NewReadView();
+    const auto located = view->Locate(Bucket::kKey, "k2");
+    ASSERT_TRUE(located.ok() && *located) << located.status();
+    EXPECT_TRUE((*located)->checked) << "it is in memory only";
+  }
+  ASSERT_TRUE(backend->Close().ok());
+  backend.reset();
+  const std::string path = directory.path() + "/data.mdb";
+  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+  std::string bytes((std::istreambuf_iterator<char>(file)), {});
+  for (size_t at = bytes.find("value of k2"); at != std::string::npos;
+       at = bytes.find("value of k2", at + 1)) {
+    file.clear();
+    file.seekp(at);
+    file.put('V');
+  }
+  file.close();
+  backend = Open(Options(directory));
+  auto view = backend->NewReadView();
+  size_t left_to_check = 0;
+  for (int round = 0; round < 2; ++round) {
+    for (const std::string key : {"k1", "k2", "k3"}) {
+      const auto located = view->Locate(Bucket::kKey, key);
+      ASSERT_TRUE(located.ok() && *located) << located.status();
+      if ((*located)->checked) continue;
+      ++left_to_check;
+      const absl::Status status = view->Check(Bucket::kKey, key, (*located)->value);
+      EXPECT_EQ(absl::IsDataLoss(status), key == "k2") << status;
+    }
+    EXPECT_TRUE(absl::IsDataLoss(view->Get(Bucket::kKey, "k2").status()));
+  }
+  EXPECT_GE(left_to_check, 5u);
+  EXPECT_FALSE((*view->Locate(Bucket::kKey, "k4")).has_value());
+}
+
 TEST(BackendLmdb, RefusesASecondOwner) {
   TempDirectory directory;
   auto backend = Open(Options(directory));

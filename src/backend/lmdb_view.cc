@@ -30,20 +30,32 @@ size_t LmdbView::AppendedTo(size_t i) const {
 }
 
 absl::StatusOr<std::optional<std::string_view>> LmdbView::Get(Bucket bucket, std::string_view key) {
+  KVORUM_ASSIGN_OR_RETURN(const std::optional<Located> located, Locate(bucket, key));
+  if (!located) return std::nullopt;
+  if (!located->checked) KVORUM_RETURN_IF_ERROR(Check(bucket, key, located->value));
+  return located->value;
+}
+
+absl::StatusOr<std::optional<Located>> LmdbView::Locate(Bucket bucket, std::string_view key) {
   if (!txn_.ok()) return txn_.status();
   for (size_t i = state_->buffers.size(); i-- > 0;) {
     const Finding finding = state_->buffers[i]->Find(bucket, key, sequence_, AppendedTo(i));
     if (finding.kind == Finding::Kind::kDeleted) return std::nullopt;
-    if (finding.kind == Finding::Kind::kPresent) return finding.value;
+    if (finding.kind == Finding::Kind::kPresent) return Located{.value = finding.value};
   }
   const Table table = state_->env->TableOf(*txn_, bucket);
-  if (bucket != Bucket::kKey) return GetRecord(table, key);
   // A long range asks for many revisions, most of them written close together.
-  if (std::exchange(reads_keys_, true)) {
+  if (bucket == Bucket::kKey && std::exchange(reads_keys_, true)) {
     if (!key_cursor_) key_cursor_.emplace(table);
-    return key_cursor_->Find(key);
+    return key_cursor_->Locate(key);
   }
-  return GetRecord(table, key);
+  KVORUM_ASSIGN_OR_RETURN(const std::optional<std::string_view> value, GetRecord(table, key));
+  if (!value) return std::nullopt;
+  return Located{.value = *value};
+}
+
+absl::Status LmdbView::Check(Bucket bucket, std::string_view key, std::string_view value) {
+  return CheckRecord(state_->env->TableOf(*txn_, bucket), key, value);
 }
 
 absl::Status LmdbView::Scan(Bucket bucket, std::string_view from, std::string_view to, Visit visit) {

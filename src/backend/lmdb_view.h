@@ -39,6 +39,8 @@ class LmdbView final : public ReadView {
   ~LmdbView() override;
 
   absl::StatusOr<std::optional<std::string_view>> Get(Bucket bucket, std::string_view key) override;
+  absl::StatusOr<std::optional<Located>> Locate(Bucket bucket, std::string_view key) override;
+  absl::Status Check(Bucket bucket, std::string_view key, std::string_view value) override;
   absl::Status Scan(Bucket bucket, std::string_view from, std::string_view to,
                     absl::FunctionRef<bool(std::string_view, std::string_view)> visit) override;
 

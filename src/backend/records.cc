@@ -36,13 +36,16 @@ absl::Status Damaged(const Table& table, std::string_view key, std::string_view 
                                          absl::CHexEscape({key.data(), key.size()})));
 }
 
+absl::StatusOr<std::string_view> Unchecked(const Table& table, std::string_view key,
+                                           std::string_view stored) {
+  if (stored.size() < kChecksumBytes) return Damaged(table, key, "record too short");
+  return stored.substr(0, stored.size() - kChecksumBytes);
+}
+
 absl::StatusOr<std::string_view> WithoutChecksum(const Table& table, std::string_view key,
                                                  std::string_view stored) {
-  if (stored.size() < kChecksumBytes) return Damaged(table, key, "record too short");
-  const std::string_view value = stored.substr(0, stored.size() - kChecksumBytes);
-  if (LoadLittleEndian32(value.data() + value.size()) != Checksum(key, value)) {
-    return Damaged(table, key, "checksum mismatch");
-  }
+  KVORUM_ASSIGN_OR_RETURN(const std::string_view value, Unchecked(table, key, stored));
+  KVORUM_RETURN_IF_ERROR(CheckRecord(table, key, value));
   return value;
 }
 
@@ -174,6 +177,11 @@ absl::StatusOr<std::optional<std::string_view>> GetRecord(const Table& table, st
   return std::nullopt;
 }
 
+absl::Status CheckRecord(const Table& table, std::string_view key, std::string_view value) {
+  if (LoadLittleEndian32(value.data() + value.size()) == Checksum(key, value)) return absl::OkStatus();
+  return Damaged(table, key, "checksum mismatch");
+}
+
 RecordCursor::~RecordCursor() {
   if (cursor_ != nullptr) mdb_cursor_close(cursor_);
 }
@@ -185,7 +193,18 @@ absl::Status RecordCursor::Open() {
 }
 
 absl::StatusOr<std::optional<std::string_view>> RecordCursor::Find(std::string_view key) {
-  if (key.size() > kMaxPlainKeyBytes) return GetRecord(table_, key);
+  KVORUM_ASSIGN_OR_RETURN(const std::optional<Located> located, Locate(key));
+  if (!located) return std::nullopt;
+  if (!located->checked) KVORUM_RETURN_IF_ERROR(CheckRecord(table_, key, located->value));
+  return located->value;
+}
+
+absl::StatusOr<std::optional<Located>> RecordCursor::Locate(std::string_view key) {
+  if (key.size() > kMaxPlainKeyBytes) {
+    KVORUM_ASSIGN_OR_RETURN(const std::optional<std::string_view> value, GetRecord(table_, key));
+    if (!value) return std::nullopt;
+    return Located{.value = *value};
+  }
   KVORUM_RETURN_IF_ERROR(Open());
   MDB_val k = ValueOf(key);
   MDB_val v;
@@ -193,8 +212,8 @@ absl::StatusOr<std::optional<std::string_view>> RecordCursor::Find(std::string_v
   const int rc = mdb_cursor_get(cursor_, &k, &v, MDB_SET);
   if (rc == MDB_NOTFOUND) return std::nullopt;
   if (rc != 0) return LmdbError(rc, "read", table_.path);
-  KVORUM_ASSIGN_OR_RETURN(const std::string_view value, WithoutChecksum(table_, key, ViewOf(v)));
-  return value;
+  KVORUM_ASSIGN_OR_RETURN(const std::string_view value, Unchecked(table_, key, ViewOf(v)));
+  return Located{.value = value, .checked = false};
 }
 
 absl::Status RecordCursor::Seek(std::string_view from) {

@@ -35,6 +35,9 @@ absl::Status DeleteRecord(const Table& table, std::string_view key);
 /// Valid as long as the transaction. DataLoss where the checksum does not fit.
 absl::StatusOr<std::optional<std::string_view>> GetRecord(const Table& table, std::string_view key);
 
+/// DataLoss where the checksum behind `value` does not fit. REQUIRES: RecordCursor::Locate gave it, unchecked
+absl::Status CheckRecord(const Table& table, std::string_view key, std::string_view value);
+
 /// Walks over the records of a table in key order.
 class RecordCursor {
  public:
@@ -46,6 +49,8 @@ class RecordCursor {
   /// The value of one record. Cheaper than GetRecord for a key that is near the one before. Errors: DataLoss.
   /// REQUIRES: no Seek on this cursor
   absl::StatusOr<std::optional<std::string_view>> Find(std::string_view key);
+  /// The same, but the checksum may be left to CheckRecord.
+  absl::StatusOr<std::optional<Located>> Locate(std::string_view key);
 
   /// To the first record whose key is not below `from`. Errors: DataLoss.
   absl::Status Seek(std::string_view from);

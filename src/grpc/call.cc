@@ -17,6 +17,11 @@ const http::Headers& OkTrailers() {
   return trailers;
 }
 
+/// What is taken of a message source at a time, a little less than a whole number of pages for what stands
+/// before it in memory; and at most in one turn once its time is over.
+constexpr size_t kPieceBytes = (64 << 10) - 64;
+constexpr size_t kTurnBytes = 1 << 20;
+
 absl::Status DeadlineStatus() { return absl::DeadlineExceededError("context deadline exceeded"); }
 
 }  // namespace
@@ -127,6 +132,7 @@ class UnaryCallImpl final : public UnaryCall {
   std::string_view request() const override { return request_; }
   void Reply(Payload response) override;
   void Reply(size_t size, absl::FunctionRef<void(char* out)> fill) override;
+  void Reply(std::unique_ptr<MessageSource> source) override;
   void Fail(const absl::Status& status) override;
   bool cancelled() const override { return cancelled_; }
   void OnCancel(absl::AnyInvocable<void()> callback) override { on_cancel_ = std::move(callback); }
@@ -158,6 +164,7 @@ class UnaryExchange final : public Call {
 
   ~UnaryExchange() override {
     if (call_ != nullptr) call_->Cancel();
+    DropSource();
   }
 
   void OnEnd() override {
@@ -195,10 +202,25 @@ class UnaryExchange final : public Call {
     call_ = nullptr;
   }
 
+  void Answer(std::unique_ptr<MessageSource> source) {
+    KVORUM_CHECK(source->size() <= INT32_MAX, "a message of {} bytes", source->size());
+    info_ = call_->info();
+    call_ = nullptr;
+    source_ = std::move(source);
+    left_ = kPrefixBytes + source_->size();
+    CountSent(source_->size());
+    Pump(http::ResponseWriter::kHighWater);
+    if (source_ == nullptr) return;
+    patience_ =
+        writer_.loop().PostAt(writer_.loop().clock().Now() + MessageSource::kPatience, [this] { TakeAll(); });
+  }
+
   void Fail(const absl::Status& status) {
     EndWith(status);
     call_ = nullptr;
   }
+
+  void OnWritable() override { Pump(http::ResponseWriter::kHighWater); }
 
  protected:
   bool TakeMessage(std::string_view message) override {
@@ -213,11 +235,54 @@ class UnaryExchange final : public Call {
 
   void OnCancelled() override {
     if (call_ != nullptr) std::exchange(call_, nullptr)->Cancel();
+    DropSource();
   }
 
   const CallInfo& info_for_account() const override;
 
  private:
+  /// Sends what there is of the source while less than `limit` waits to be sent.
+  void Pump(size_t limit) {
+    while (source_ != nullptr && writer_.buffered() < limit) {
+      const absl::Status status = SendPiece();
+      if (status.ok() && left_ > 0) continue;
+      DropSource();
+      EndWith(status);
+    }
+  }
+
+  absl::Status SendPiece() {
+    const size_t size = std::min(left_, kPieceBytes);
+    absl::Status status;
+    Bytes piece = Bytes::Build(size, [&](char* out) {
+      const char* const end = out + size;
+      if (left_ == kPrefixBytes + source_->size()) {
+        WritePrefix(out, source_->size());
+        out += kPrefixBytes;
+      }
+      status = source_->Fill(out, static_cast<size_t>(end - out));
+    });
+    if (!status.ok()) return status;
+    left_ -= size;
+    SendHeadOnce();
+    writer_.Send(std::move(piece));
+    return status;
+  }
+
+  /// The source was kept long enough: takes the rest, some in each turn.
+  void TakeAll() {
+    patience_ = 0;
+    Pump(writer_.buffered() + kTurnBytes);
+    if (source_ != nullptr) {
+      patience_ = writer_.loop().PostAt(writer_.loop().clock().Now(), [this] { TakeAll(); });
+    }
+  }
+
+  void DropSource() {
+    source_.reset();
+    if (patience_ != 0) writer_.loop().CancelTimer(std::exchange(patience_, 0));
+  }
+
   void CountSent(size_t size) {
     ++messages_sent_;
     bytes_sent_ += size;
@@ -227,6 +292,9 @@ class UnaryExchange final : public Call {
   UnaryCallImpl* call_ = nullptr;  // while it is being answered
   std::string request_;
   std::optional<MonotonicTime> deadline_;
+  std::unique_ptr<MessageSource> source_;  // while the response is being sent
+  size_t left_ = 0;                        // of it, with its prefix
+  Executor::TimerId patience_ = 0;
 };
 
 const CallInfo& UnaryExchange::info_for_account() const { return call_ != nullptr ? call_->info() : info_; }
@@ -246,6 +314,11 @@ void UnaryCallImpl::Reply(Payload response) {
 void UnaryCallImpl::Reply(size_t size, absl::FunctionRef<void(char* out)> fill) {
   KVORUM_CHECK(!std::exchange(answered_, true), "a second answer to {}", info_.method);
   if (UnaryExchange* exchange = TakeExchange()) exchange->Answer(size, fill);
+}
+
+void UnaryCallImpl::Reply(std::unique_ptr<MessageSource> source) {
+  KVORUM_CHECK(!std::exchange(answered_, true), "a second answer to {}", info_.method);
+  if (UnaryExchange* exchange = TakeExchange()) exchange->Answer(std::move(source));
 }
 
 void UnaryCallImpl::Fail(const absl::Status& status) {

@@ -25,6 +25,10 @@ class Connection final : public ClientConnection {
              const http::Headers& metadata) override {
     core_->Unary(method, request, std::move(done), metadata);
   }
+  void UnaryInPieces(std::string_view method, std::string_view request, UnaryPiece on_piece,
+                     UnaryDone done) override {
+    core_->UnaryInPieces(method, request, std::move(on_piece), std::move(done));
+  }
   std::unique_ptr<Stream> OpenStream(std::string_view method, StreamCallbacks callbacks,
                                      const http::Headers& metadata) override {
     return core_->OpenStream(method, std::move(callbacks), metadata);

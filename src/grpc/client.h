@@ -26,6 +26,12 @@ class ClientConnection {
   virtual void Unary(std::string_view method, std::string_view request, UnaryDone done,
                      const http::Headers& metadata = {}) = 0;
 
+  /// The same for a response that nobody wants to have in memory as a whole: `on_piece` gets its bytes as
+  /// they come, `done` no response. A message cut short is an error.
+  using UnaryPiece = absl::AnyInvocable<void(std::string_view piece)>;
+  virtual void UnaryInPieces(std::string_view method, std::string_view request, UnaryPiece on_piece,
+                             UnaryDone done) = 0;
+
   struct StreamCallbacks {
     absl::AnyInvocable<void(std::string_view message)> on_message;
     absl::AnyInvocable<void(const absl::Status& status)> on_end;  ///< once, last

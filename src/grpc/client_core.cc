@@ -54,6 +54,30 @@ absl::StatusCode CodeOfReset(uint32_t error_code) {
   }
 }
 
+/// Passes the one message of a response on as it comes.
+class PieceReader {
+ public:
+  absl::Status Feed(std::string_view data, ClientConnection::UnaryPiece& on_piece) {
+    while (have_ < kPrefixBytes && !data.empty()) {
+      prefix_[have_++] = data.front();
+      data.remove_prefix(1);
+      if (have_ < kPrefixBytes) continue;
+      if (prefix_[0] != 0) return absl::InternalError("a compressed response that is wanted in pieces");
+      left_ = ReadMessageSize(prefix_);
+    }
+    if (data.size() > left_) return absl::InternalError("more than one message in response");
+    left_ -= data.size();
+    if (!data.empty()) on_piece(data);
+    return absl::OkStatus();
+  }
+  bool complete() const { return have_ == kPrefixBytes && left_ == 0; }
+
+ private:
+  char prefix_[kPrefixBytes];
+  size_t have_ = 0;
+  size_t left_ = 0;
+};
+
 }  // namespace
 
 struct ClientCore::Call {
@@ -74,7 +98,9 @@ struct ClientCore::Call {
   ClientConnection::StreamCallbacks stream_callbacks;
   http::BytesQueue queue;
   MessageReader reader{kMaxMessageBytes, ""};
-  std::string response;  // of a unary call
+  std::string response;                   // of a unary call
+  ClientConnection::UnaryPiece on_piece;  // of one whose response comes in pieces
+  PieceReader pieces;
   std::string http_status;
   std::string grpc_status;
   std::string grpc_message;
@@ -95,7 +121,8 @@ absl::Status ClientCore::Call::Result(uint32_t error_code) const {
   if (!broken.ok()) return broken;
   uint64_t code;
   if (http::ParseDecimal(grpc_status, &code)) {
-    if (code == 0 && !is_stream && !has_response) return absl::InternalError("a response without a message");
+    if (code == 0 && !is_stream && !has_response && !pieces.complete())
+      return absl::InternalError("a response without a message");
     return MakeStatus(static_cast<absl::StatusCode>(code), PercentDecode(grpc_message));
   }
   if (error_code != NGHTTP2_NO_ERROR) {
@@ -284,7 +311,18 @@ bool ClientCore::Submit(std::string_view method, std::unique_ptr<Call>* call, co
 
 void ClientCore::Unary(std::string_view method, std::string_view request, ClientConnection::UnaryDone done,
                        const http::Headers& metadata) {
+  StartUnary(method, request, std::make_unique<Call>(std::move(done)), metadata);
+}
+
+void ClientCore::UnaryInPieces(std::string_view method, std::string_view request,
+                               ClientConnection::UnaryPiece on_piece, ClientConnection::UnaryDone done) {
   auto call = std::make_unique<Call>(std::move(done));
+  call->on_piece = std::move(on_piece);
+  StartUnary(method, request, std::move(call), {});
+}
+
+void ClientCore::StartUnary(std::string_view method, std::string_view request, std::unique_ptr<Call> call,
+                            const http::Headers& metadata) {
   Queue(call.get(), request);
   call->half_closed = true;
   if (Submit(method, &call, metadata)) return;
@@ -341,15 +379,19 @@ void ClientCore::OnHeader(Call* call, std::string_view name, std::string_view va
 
 void ClientCore::OnData(Call* call, std::string_view data) {
   if (call->cancelled || !call->broken.ok() || call->http_status != "200") return;
-  call->broken = call->reader.Feed(data, [call](std::string_view message) {
-    if (call->is_stream) {
-      call->stream_callbacks.on_message(message);
-    } else {
-      call->has_response = true;
-      call->response = message;
-    }
-    return !call->cancelled;
-  });
+  if (call->on_piece) {
+    call->broken = call->pieces.Feed(data, call->on_piece);
+  } else {
+    call->broken = call->reader.Feed(data, [call](std::string_view message) {
+      if (call->is_stream) {
+        call->stream_callbacks.on_message(message);
+      } else {
+        call->has_response = true;
+        call->response = message;
+      }
+      return !call->cancelled;
+    });
+  }
   if (!call->broken.ok()) {
     nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, call->id, NGHTTP2_PROTOCOL_ERROR);
   }

@@ -30,6 +30,8 @@ class ClientCore final : public http::TurnEnd,
 
   void Unary(std::string_view method, std::string_view request, ClientConnection::UnaryDone done,
              const http::Headers& metadata);
+  void UnaryInPieces(std::string_view method, std::string_view request, ClientConnection::UnaryPiece on_piece,
+                     ClientConnection::UnaryDone done);
   std::unique_ptr<ClientConnection::Stream> OpenStream(std::string_view method,
                                                        ClientConnection::StreamCallbacks callbacks,
                                                        const http::Headers& metadata);
@@ -45,6 +47,8 @@ class ClientCore final : public http::TurnEnd,
 
   /// Null where the stream could not be opened; `call` is then untouched.
   bool Submit(std::string_view method, std::unique_ptr<Call>* call, const http::Headers& metadata);
+  void StartUnary(std::string_view method, std::string_view request, std::unique_ptr<Call> call,
+                  const http::Headers& metadata);
   void Queue(Call* call, std::string_view message);
   void Resume(Call* call);
   void Cancel(Call* call);

@@ -15,17 +15,17 @@ constexpr size_t kJoinBelow = 8 << 10;
 
 constexpr int kGzipWindow = 15 + 16;  // zlib's way to say gzip
 
-size_t ReadSize(const char* prefix) {
-  const auto* bytes = reinterpret_cast<const unsigned char*>(prefix);
-  return size_t{bytes[1]} << 24 | size_t{bytes[2]} << 16 | size_t{bytes[3]} << 8 | bytes[4];
-}
-
 }  // namespace
 
 size_t Payload::size() const {
   size_t size = head.size();
   for (const Bytes& piece : shared) size += piece.size();
   return size;
+}
+
+size_t ReadMessageSize(const char* prefix) {
+  const auto* bytes = reinterpret_cast<const unsigned char*>(prefix);
+  return size_t{bytes[1]} << 24 | size_t{bytes[2]} << 16 | size_t{bytes[3]} << 8 | bytes[4];
 }
 
 void WritePrefix(char* out, size_t message_size) {
@@ -105,7 +105,7 @@ absl::Status MessageReader::Feed(std::string_view data,
   while (go_on && !data.empty()) {
     // The usual case: the whole message is in this piece.
     if (buffer_.empty() && data.size() >= kPrefixBytes) {
-      const size_t size = ReadSize(data.data());
+      const size_t size = ReadMessageSize(data.data());
       if (absl::Status status = CheckPrefix(static_cast<unsigned char>(data[0]), size); !status.ok())
         return status;
       if (data.size() - kPrefixBytes >= size) {
@@ -117,12 +117,12 @@ absl::Status MessageReader::Feed(std::string_view data,
     }
     // Memory grows with what comes, not with what a prefix promises.
     const size_t wanted =
-        buffer_.size() < kPrefixBytes ? kPrefixBytes : kPrefixBytes + ReadSize(buffer_.data());
+        buffer_.size() < kPrefixBytes ? kPrefixBytes : kPrefixBytes + ReadMessageSize(buffer_.data());
     const size_t n = std::min(data.size(), wanted - buffer_.size());
     buffer_.append(data.substr(0, n));
     data.remove_prefix(n);
     if (buffer_.size() < kPrefixBytes) return absl::OkStatus();
-    const size_t size = ReadSize(buffer_.data());
+    const size_t size = ReadMessageSize(buffer_.data());
     if (absl::Status status = CheckPrefix(static_cast<unsigned char>(buffer_[0]), size); !status.ok())
       return status;
     if (buffer_.size() < kPrefixBytes + size) continue;

@@ -15,6 +15,7 @@ namespace kvorum::grpc {
 constexpr size_t kPrefixBytes = 5;
 
 void WritePrefix(char* out, size_t message_size);
+size_t ReadMessageSize(const char* prefix);
 
 /// Sends a message as pieces: small ones joined, large shared ones as they are.
 void SendMessage(http::ResponseWriter& writer, Payload message);

@@ -41,6 +41,21 @@ struct Payload {
   size_t size() const;
 };
 
+/// A message that is written while it is sent, so that a large one is never whole in memory. On the loop of
+/// its call only; destroyed with the call at the latest.
+class MessageSource {
+ public:
+  virtual ~MessageSource() = default;
+  /// Of the whole message; at most INT32_MAX.
+  virtual size_t size() const = 0;
+  /// Writes the next `room` bytes, of which there are as many, at `out`. An error ends the call with it.
+  virtual absl::Status Fill(char* out, size_t room) = 0;
+
+  /// A source may keep what others wait for, such as pages of a database: after this long the rest of the
+  /// message is taken into memory, however slow the client reads.
+  static constexpr auto kPatience = std::chrono::seconds(1);
+};
+
 /// One unary call that is being answered. Used and destroyed on its connection's loop only; destroying it
 /// unanswered fails the call with Internal. When the client is gone, answers go nowhere.
 class UnaryCall {
@@ -55,6 +70,9 @@ class UnaryCall {
   virtual void Reply(Payload response) = 0;
   /// Writes the response in place: `fill` gets `size` bytes to write, at once.
   virtual void Reply(size_t size, absl::FunctionRef<void(char* out)> fill) = 0;
+  /// Writes the response as the client takes it. Where the source fails in the middle of it, the call ends
+  /// with that error, and what was sent is a message cut short, which no client takes for a whole one.
+  virtual void Reply(std::unique_ptr<MessageSource> source) = 0;
   /// REQUIRES: !status.ok()
   virtual void Fail(const absl::Status& status) = 0;
 

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "absl/synchronization/mutex.h"
+#include "grpc/framing.h"
 #include "grpc/metadata.h"
 #include "grpc/test_service.h"
 #include "http/session_driver.h"
@@ -69,6 +70,107 @@ TEST(GrpcServer, LargeRepliesOfManyPieces) {
   EXPECT_EQ(reply.messages[0].size(), 20'000'004u);
 }
 
+TEST(GrpcServer, WritesAResponseWhileItIsSent) {
+  TestServer server;
+  for (const size_t size :
+       {size_t{0}, size_t{1}, size_t{65466}, size_t{65467}, size_t{65468}, size_t{5'000'000}}) {
+    const Reply reply = server.Unary("/test.Echo/Drip", fmt::format("{} {}", size, size));
+    ASSERT_TRUE(reply.status.ok()) << reply.status;
+    ASSERT_EQ(reply.messages[0].size(), size);
+    for (size_t i = 0; i < size; ++i) ASSERT_EQ(reply.messages[0][i], TestService::DropAt(i)) << i;
+  }
+}
+
+TEST(GrpcServer, AResponseThatFailsOnItsWayIsNotTakenForWhole) {
+  TestServer server;
+  for (const size_t sound : {0, 100'000, 4'900'000}) {
+    const Reply reply = server.Unary("/test.Echo/Drip", fmt::format("5000000 {}", sound));
+    EXPECT_EQ(reply.status, absl::DataLossError("a drop is missing"));
+    EXPECT_THAT(reply.messages, ElementsAre());
+  }
+  EXPECT_EQ(server.service.sources, 0);
+}
+
+/// The beginning of a client's connection, with one call whose message is `request`.
+std::string OneCall(std::string_view path, std::string_view timeout, std::string_view request) {
+  const auto field = [](std::string_view name, std::string_view value) {
+    return std::string(1, '\0') + static_cast<char>(name.size()) + std::string(name) +
+           static_cast<char>(value.size()) + std::string(value);
+  };
+  const std::string head = "\x83\x86" + field(":path", path) + field("content-type", "application/grpc") +
+                           field("grpc-timeout", timeout);
+  const auto frame = [](size_t size, std::string_view rest) {
+    return std::string("\0\0", 2) + static_cast<char>(size) + std::string(rest);
+  };
+  return "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(0, {"\4\0\0\0\0\0", 6}) +
+         frame(head.size(), {"\1\4\0\0\0\1", 6}) + head +
+         frame(kPrefixBytes + request.size(), {"\0\1\0\0\0\1", 6}) + std::string("\0\0\0\0", 4) +
+         static_cast<char>(request.size()) + std::string(request);
+}
+
+TEST(GrpcServer, ASourceWaitsForItsClientButNotForLong) {
+  Server methods({});
+  TestService service(&methods);
+  http::ServerOptions http_options;
+  http_options.grpc_handler = &methods;
+  http::Loop loop("test");
+  http::SessionDriver driver(loop, http_options, &http::NewHttp2Session);
+  constexpr size_t kSize = 20'000'000;
+  driver.Feed(OneCall("/test.Echo/Drip", "9H", fmt::format("{} {}", kSize, kSize)));
+  EXPECT_GT(service.drops, 0u);
+  EXPECT_LT(service.drops, 1'000'000u) << "the client's window is small";
+  const absl::Time end = absl::Now() + absl::Seconds(20);
+  while (service.sources > 0 && absl::Now() < end) RunOn(loop, [] {});
+  EXPECT_EQ(service.drops, kSize);
+  EXPECT_EQ(service.sources, 0) << "it holds on to what others wait for";
+}
+
+TEST(GrpcServer, ASourceGoesWithItsCall) {
+  Server methods({});
+  TestService service(&methods);
+  http::ServerOptions http_options;
+  http_options.grpc_handler = &methods;
+  http::Loop loop("test");
+  {
+    http::SessionDriver driver(loop, http_options, &http::NewHttp2Session);
+    driver.Feed(OneCall("/test.Echo/Drip", "9H", "20000000 20000000"));
+    EXPECT_EQ(service.sources, 1);
+    driver.Feed(std::string("\0\0\4\3\0\0\0\0\1\0\0\0\x8", 13));  // RST_STREAM, CANCEL
+    EXPECT_EQ(service.sources, 0);
+  }
+  http::SessionDriver driver(loop, http_options, &http::NewHttp2Session);
+  driver.Feed(OneCall("/test.Echo/Drip", "20m", "20000000 20000000"));
+  const absl::Time end = absl::Now() + absl::Seconds(20);
+  while (service.sources > 0 && absl::Now() < end) RunOn(loop, [] {});
+  EXPECT_LT(service.drops, 2'000'000u) << "the deadline ends it, not the source's patience";
+}
+
+TEST(GrpcClient, GivesAResponseInPieces) {
+  TestServer server;
+  const auto call = [&server](size_t sound) {
+    std::string joined;
+    Reply reply;
+    server.RunOnClientUntil([&](absl::Notification* done) {
+      server.connection->UnaryInPieces(
+          "/test.Echo/Drip", fmt::format("5000000 {}", sound),
+          [&joined](std::string_view piece) { joined += piece; },
+          [&reply, done](const absl::Status& status, std::string_view response) {
+            reply = {Detach(status), {std::string(response)}};
+            done->Notify();
+          });
+    });
+    EXPECT_THAT(reply.messages, ElementsAre("")) << "it had them already";
+    return std::pair(reply.status, joined);
+  };
+  const auto [status, whole] = call(5'000'000);
+  EXPECT_TRUE(status.ok()) << status;
+  ASSERT_EQ(whole.size(), 5'000'000u);
+  for (size_t i = 0; i < whole.size(); ++i) ASSERT_EQ(whole[i], TestService::DropAt(i)) << i;
+  const auto [error, part] = call(1'000'000);
+  EXPECT_EQ(error, absl::DataLossError("a drop is missing"));
+  EXPECT_LE(part.size(), 1'000'000u);
+}
+
 TEST(GrpcServer, RefusesAMessageOverTheLimit) {
   TestServer server({.max_receive_bytes = 1000, .admit = nullptr, .finished = nullptr});
   EXPECT_TRUE(server.Unary("/test.Echo/Say", std::string(1000, 'x')).status.ok());
@@ -131,19 +233,9 @@ TEST(GrpcServer, ADeadlineEndsACallWhoseRequestNeverCompletes) {
   http_options.grpc_handler = &methods;
   http::Loop loop("test");
   http::SessionDriver driver(loop, http_options, &http::NewHttp2Session);
-  const auto field = [](std::string_view name, std::string_view value) {
-    return std::string(1, '\0') + static_cast<char>(name.size()) + std::string(name) +
-           static_cast<char>(value.size()) + std::string(value);
-  };
-  const std::string head = "\x83\x86" + field(":path", "/test.Echo/Say") +
-                           field("content-type", "application/grpc") + field("grpc-timeout", "20m");
-  driver.Feed("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + std::string("\0\0\0\4\0\0\0\0\0", 9) +
-              std::string("\0\0", 2) + static_cast<char>(head.size()) + std::string("\1\4\0\0\0\1", 6) +
-              head +
-              std::string("\0\0\7\0\0\0\0\0\1"
-                          "\0\0\0\0\x50"
-                          "ab",
-                          16));
+  std::string cut_short = OneCall("/test.Echo/Say", "20m", "abc");
+  cut_short.pop_back();
+  driver.Feed(cut_short);
   ended.WaitForNotification();
 }
 

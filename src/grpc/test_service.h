@@ -1,6 +1,8 @@
 #pragma once
 
+#include <atomic>
 #include <memory>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -25,7 +27,8 @@ inline absl::Status Detach(const absl::Status& status) {
 }
 
 /// Methods of test.Echo: Say (unary) echoes, Fail (unary) fails, Drop (unary) answers nothing, Hold (unary)
-/// keeps the call, Big (unary) answers with as many bytes as the request says, Many (server stream) counts to
+/// keeps the call, Big (unary) answers with as many bytes as the request says, Drip (unary) does so from a
+/// source that fails behind the bytes of the request's second number, Many (server stream) counts to
 /// the request, Sum (client stream) answers with all messages joined, Chat (bidirectional) echoes.
 class TestService {
  public:
@@ -57,6 +60,12 @@ class TestService {
       }
       call->Reply(std::move(payload));
     });
+    server->AddUnary("/test.Echo/Drip", [this](std::unique_ptr<UnaryCall> call) {
+      size_t size = 0;
+      size_t sound = 0;
+      std::istringstream(std::string(call->request())) >> size >> sound;
+      call->Reply(std::make_unique<Drops>(this, size, sound));
+    });
     server->AddStream("/test.Echo/Many", MethodKind::kServerStream,
                       [](StreamWriter& writer) { return std::make_unique<Many>(writer); });
     server->AddStream("/test.Echo/Sum", MethodKind::kClientStream,
@@ -65,12 +74,34 @@ class TestService {
                       [this](StreamWriter& writer) { return std::make_unique<Chat>(this, writer); });
   }
 
+  static char DropAt(size_t i) { return static_cast<char>(i % 251); }
+
   std::unique_ptr<UnaryCall> held;  // of the server's loop
+  std::atomic<size_t> drops{0};     // bytes that Drip's sources gave
+  std::atomic<int> sources{0};      // of Drip that are there
   absl::Notification holding;
   absl::Notification cancelled;
   absl::Notification chat_cancelled;
 
  private:
+  struct Drops final : MessageSource {
+    Drops(TestService* s, size_t whole, size_t good) : service(s), all(whole), sound(good) {
+      ++service->sources;
+    }
+    ~Drops() override { --service->sources; }
+    size_t size() const override { return all; }
+    absl::Status Fill(char* out, size_t room) override {
+      if (given + room > sound) return absl::DataLossError("a drop is missing");
+      for (size_t i = 0; i < room; ++i) out[i] = DropAt(given + i);
+      given += room;
+      service->drops += room;
+      return absl::OkStatus();
+    }
+    TestService* const service;
+    const size_t all;
+    const size_t sound;
+    size_t given = 0;
+  };
   struct Many final : StreamHandler {
     explicit Many(StreamWriter& w) : writer(w) {}
     void OnMessage(std::string_view message) override { count = std::atoi(std::string(message).c_str()); }

@@ -46,11 +46,15 @@ absl::StatusOr<RangeResult> StoreImpl::Read(const RangeOptions& options, std::op
     // A compaction may pass a read on its way; one that wants the newest begins again.
     if (IsCompacted(found.status()) && options.revision <= 0) continue;
     if (!found.ok()) return found.status();
-    RangeResult result{.revision = found->current, .count = found->count, .records = {}, .pin = nullptr};
+    RangeResult result{
+        .revision = found->current, .count = found->count, .records = {}, .pin = nullptr, .unchecked = {}};
     if (found->revisions.empty()) return result;
     result.pin = backend_->NewReadView();
-    KVORUM_ASSIGN_OR_RETURN(const bool complete, Fetch(found->revisions, &result));
-    if (complete) return result;
+    const absl::StatusOr<bool> complete = options.check_later
+                                              ? FetchUnchecked(std::move(found->revisions), &result)
+                                              : Fetch(found->revisions, &result);
+    if (!complete.ok()) return complete.status();
+    if (*complete) return result;
     if (compact_revision() <= found->at) {
       return absl::DataLossError(fmt::format("a record of revision {} or before is missing", found->at));
     }
@@ -101,7 +105,6 @@ absl::Status StoreImpl::CollectAll(const KeyRange& range, size_t want, Found* fo
   return absl::OkStatus();
 }
 
-/// False where a record is missing.
 absl::StatusOr<bool> StoreImpl::Fetch(const std::vector<Revision>& revisions, RangeResult* result) {
   result->records.reserve(revisions.size());
   for (const Revision& revision : revisions) {
@@ -111,6 +114,24 @@ absl::StatusOr<bool> StoreImpl::Fetch(const std::vector<Revision>& revisions, Ra
     result->records.push_back(*record);
   }
   return true;
+}
+
+absl::StatusOr<bool> StoreImpl::FetchUnchecked(std::vector<Revision> revisions, RangeResult* result) {
+  result->records.reserve(revisions.size());
+  for (Revision& revision : revisions) {
+    KVORUM_ASSIGN_OR_RETURN(const std::optional<backend::Located> record,
+                            result->pin->Locate(backend::Bucket::kKey, RevisionKey(revision).view()));
+    if (!record.has_value()) return false;
+    result->records.push_back(record->value);
+    if (record->checked) revision = {};
+  }
+  result->unchecked = std::move(revisions);
+  return true;
+}
+
+absl::Status RangeResult::Check(size_t i) const {
+  if (unchecked[i] == Revision{}) return absl::OkStatus();
+  return pin->Check(backend::Bucket::kKey, RevisionKey(unchecked[i]).view(), records[i]);
 }
 
 absl::Status StoreImpl::StartCompaction(int64_t revision) {

@@ -32,6 +32,8 @@ struct RangeOptions {
   /// The walk over the index may end at the limit; RangeResult::count is then just what was seen. For reads
   /// in pieces, each of which would count all that follow again.
   bool skip_count = false;
+  /// Records of the database may come unchecked: see RangeResult::Check.
+  bool check_later = false;
 };
 
 /// What a range found. A record is an encoded mvccpb.KeyValue, ready to be copied into a reply; the views
@@ -41,6 +43,11 @@ struct RangeResult {
   int64_t count = 0;     ///< of keys in the range, whatever the limit
   std::vector<std::string_view> records;
   std::unique_ptr<backend::ReadView> pin;
+  /// Of `check_later`: beside each record its revision where it is to be checked, else zero.
+  std::vector<Revision> unchecked;
+
+  /// To be called before the bytes of records[i] are used, of a read with `check_later`. Errors: DataLoss.
+  absl::Status Check(size_t i) const;
 };
 
 struct HashResult {

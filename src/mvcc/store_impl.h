@@ -62,7 +62,9 @@ class StoreImpl final : public Store, public WatchHistory {
   absl::StatusOr<Found> Search(const RangeOptions& options, std::optional<int64_t> newest);
   absl::Status CollectAll(const KeyRange& range, size_t want, Found* found);
   absl::Status CheckReadable(int64_t at, int64_t newest) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  /// False where a record is missing.
   static absl::StatusOr<bool> Fetch(const std::vector<Revision>& revisions, RangeResult* result);
+  static absl::StatusOr<bool> FetchUnchecked(std::vector<Revision> revisions, RangeResult* result);
 
   absl::Status RestoreRecords();
   struct RestoredRecord;

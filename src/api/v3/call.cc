@@ -26,6 +26,12 @@ void Call::Reply(grpc::Payload response, int64_t count) {
   Measure(true, {}, size, count);
 }
 
+void Call::Reply(std::unique_ptr<grpc::MessageSource> response, int64_t count) {
+  const size_t size = response->size();
+  call_->Reply(std::move(response));
+  Measure(true, {}, size, count);
+}
+
 void Call::Fail(const absl::Status& internal) { FailWith(ToClientError(internal)); }
 
 void Call::FailWith(const absl::Status& status) {

@@ -40,6 +40,7 @@ class Call {
   /// count. Gives the time at which it was answered.
   MonotonicTime ReplyInPlace(size_t size, int64_t count, absl::FunctionRef<void(char* out)> fill);
   void Reply(grpc::Payload response, int64_t count);
+  void Reply(std::unique_ptr<grpc::MessageSource> response, int64_t count);
   /// An error of the member, the store or the leases.
   void Fail(const absl::Status& internal);
   /// An error in the form that clients get.

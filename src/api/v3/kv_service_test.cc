@@ -147,6 +147,16 @@ TEST_F(ApiV3LongRange, ComesWhole) {
   EXPECT_EQ(response.header().revision(), 2);
 }
 
+TEST_F(ApiV3Kv, FewRecordsThatAreLargeComeWhole) {
+  const auto value = [](int i) { return std::string(100'000, static_cast<char>('a' + i % 26)); };
+  for (int i = 0; i < 30; ++i) member_.Put({{fmt::format("k{:02}", i), value(i)}});
+  const RangeResponse response = Range("key: 'k' range_end: 'l' limit: 29");
+  ASSERT_EQ(response.kvs_size(), 29);
+  EXPECT_TRUE(response.more());
+  EXPECT_EQ(response.count(), 30);
+  for (int i = 0; i < 29; ++i) EXPECT_EQ(response.kvs(i).value(), value(i));
+}
+
 TEST_F(ApiV3LongRange, HoldsToItsLimit) {
   for (const int limit : {999, 1000, 1001, 11'000, 20'999, 24'999, 25'000, 30'000}) {
     const RangeResponse response = Range(fmt::format("key: 'k' range_end: 'l' limit: {}", limit));

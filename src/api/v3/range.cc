@@ -6,6 +6,7 @@
 
 #include "api/v3/errors.h"
 #include "api/v3/requests.h"
+#include "base/status.h"
 #include "base/wire.h"
 
 namespace kvorum::api_v3 {
@@ -20,6 +21,9 @@ constexpr uint32_t kCount = 4;
 
 /// gRPC's limit of a message that is sent (reference: v3-api.md §2.2).
 constexpr size_t kMaxSendBytes = INT32_MAX;
+
+/// A response of records up to this size is made at once; a larger one while it is sent.
+constexpr size_t kWholeBytes = 64 << 10;
 
 absl::Status TooLargeToSend(size_t size) {
   return absl::ResourceExhaustedError(
@@ -81,17 +85,44 @@ void Reply(Call call, uint64_t term, int64_t revision, const RangeRequestView& r
   core.range_duration(true).Observe(end - begin);
 }
 
-/// A piece of a plain reply, encoded.
-Bytes EncodePiece(const PiecewiseRange& range) {
-  const std::span<const std::string_view> records = range.LimitedPiece();
-  if (range.request().keys_only) {
-    std::string fields;
-    for (const std::string_view record : records) member::AppendKvField(fields, kKvs, record, true);
-    return Bytes::Copy(fields);
+/// Answers with whole records as they come, written while they are sent.
+void ReplyWhileSending(Call call, uint64_t term, int64_t revision, std::vector<RecordPiece> pieces,
+                       std::string tail, int64_t count) {
+  std::string head;
+  call.core().header().Append(head, revision, term);
+  auto source = std::make_unique<RecordSource>(std::move(head), std::move(pieces), std::move(tail));
+  if (source->size() > kMaxSendBytes) return call.FailWith(TooLargeToSend(source->size()));
+  call.Reply(std::move(source), count);
+}
+
+/// The answer of a range that checks later and that one piece was enough for.
+void ReplyRecords(Call call, uint64_t term, PiecewiseRange range) {
+  Core& core = call.core();
+  const ResponseHeader& header = core.header();
+  const MonotonicTime begin = call.ready();
+  const int64_t revision = range.revision();
+  const int64_t count = range.count();
+  std::string tail = Tail(range.more(), count);
+  RecordPiece piece = range.TakePiece();
+  const size_t size = header.Size(revision, term) + piece.EncodedSize() + tail.size();
+  if (size > kWholeBytes) {
+    std::vector<RecordPiece> pieces;
+    pieces.push_back(std::move(piece));
+    core.range_duration(true).Observe(SystemClock().Now() - begin);
+    return ReplyWhileSending(std::move(call), term, revision, std::move(pieces), std::move(tail), count);
   }
-  size_t size = 0;
-  for (const std::string_view record : records) size += member::KvFieldSize(record, false);
-  return Bytes::Build(size, [&](char* out) { PutRecords(out, records); });
+  for (size_t i = 0; i < piece.count; ++i) {
+    if (absl::Status status = piece.found.Check(i); !status.ok()) {
+      core.range_duration(false).Observe(SystemClock().Now() - begin);
+      return call.Fail(status);
+    }
+  }
+  const MonotonicTime end = call.ReplyInPlace(size, count, [&](char* out) {
+    out = header.Put(out, revision, term);
+    out = PutRecords(out, std::span<const std::string_view>(piece.found.records).first(piece.count));
+    std::memcpy(out, tail.data(), tail.size());
+  });
+  core.range_duration(true).Observe(end - begin);
 }
 
 /// A read that is too long for an I/O loop: on a thread of its own, then back on the loop.
@@ -102,18 +133,41 @@ struct LongRead {
   std::shared_ptr<std::atomic<bool>> cancelled;  // shared with the call's loop
 };
 
-/// The response behind its header, or the error that the store gave.
-absl::Status ReadPlain(LongRead& read, PiecewiseRange& range, std::vector<Bytes>* body) {
+/// What a long read gave: the response behind its header.
+struct LongReply {
+  int64_t revision = 0;
+  int64_t count = 0;
+  std::vector<RecordPiece> records;  // of a range that checks later; then `body` is what follows them
+  std::string body;
+};
+
+// These give the error of the store.
+
+absl::Status ReadRecords(const LongRead& read, PiecewiseRange& range, LongReply* reply) {
   while (true) {
-    body->push_back(EncodePiece(range));
+    const bool more = range.more();
+    reply->records.push_back(range.TakePiece());
+    if (range.complete() || read.cancelled->load(std::memory_order_relaxed)) {
+      reply->body = Tail(more, range.count());
+      return absl::OkStatus();
+    }
+    if (absl::Status status = range.Next(kPieceRecords); !status.ok()) return status;
+  }
+}
+
+absl::Status ReadKeys(const LongRead& read, PiecewiseRange& range, LongReply* reply) {
+  while (true) {
+    for (const std::string_view record : range.LimitedPiece()) {
+      member::AppendKvField(reply->body, kKvs, record, /*keys_only=*/true);
+    }
     if (range.complete() || read.cancelled->load(std::memory_order_relaxed)) break;
     if (absl::Status status = range.Next(kPieceRecords); !status.ok()) return status;
   }
-  body->push_back(Bytes::Copy(Tail(range.more(), range.count())));
+  reply->body += Tail(range.more(), range.count());
   return absl::OkStatus();
 }
 
-absl::Status ReadSelected(LongRead& read, PiecewiseRange& range, std::vector<Bytes>* body) {
+absl::Status ReadSelected(const LongRead& read, PiecewiseRange& range, LongReply* reply) {
   std::deque<Bytes> storage;
   std::vector<std::string_view> records;
   while (true) {
@@ -132,53 +186,66 @@ absl::Status ReadSelected(LongRead& read, PiecewiseRange& range, std::vector<Byt
   const RangeSelection selection = member::SelectRecords(read.request, std::move(records), range.count());
   const size_t size = member::RangeBodySize(read.request, selection);
   if (size > kMaxSendBytes) return TooLargeToSend(size);
-  std::string fields;
-  member::AppendRangeBody(fields, read.request, selection);
-  body->push_back(Bytes::Copy(fields));
+  member::AppendRangeBody(reply->body, read.request, selection);
   return absl::OkStatus();
+}
+
+absl::Status ReadAll(const LongRead& read, PiecewiseRange& range, LongReply* reply) {
+  if (range.checks_later()) return ReadRecords(read, range, reply);
+  return range.plain() ? ReadKeys(read, range, reply) : ReadSelected(read, range, reply);
+}
+
+/// Back on the call's loop.
+void ReplyLong(Call call, uint64_t term, LongReply reply) {
+  if (!reply.records.empty()) {
+    return ReplyWhileSending(std::move(call), term, reply.revision, std::move(reply.records),
+                             std::move(reply.body), reply.count);
+  }
+  grpc::Payload payload;
+  call.core().header().Append(payload.head, reply.revision, term);
+  const size_t size = payload.head.size() + reply.body.size();
+  if (size > kMaxSendBytes) return call.FailWith(TooLargeToSend(size));
+  payload.shared.push_back(Bytes::Copy(reply.body));
+  call.Reply(std::move(payload), reply.count);
 }
 
 /// On a bulk thread.
 void ReadLong(LongRead read, PiecewiseRange range) {
   absl::Status status;
-  int64_t revision = 0;
-  std::vector<Bytes> body;
+  LongReply reply;
   // A read of the newest revision that is overtaken by a compaction starts again at a newer one.
   constexpr int kAttempts = 5;
   for (int attempt = 1;; ++attempt) {
-    body.clear();
+    reply = {};
     if (attempt > 1) {
-      range = PiecewiseRange(&read.call.member().store(), read.request);
+      range = PiecewiseRange(&read.call.member().store(), read.request, PiecewiseRange::Checks::kLater);
       status = range.Next(kPieceRecords);
     }
-    if (status.ok())
-      status = range.plain() ? ReadPlain(read, range, &body) : ReadSelected(read, range, &body);
-    revision = range.revision();
+    if (status.ok()) status = ReadAll(read, range, &reply);
     if (!mvcc::IsCompacted(status) || read.request.revision > 0 || attempt == kAttempts) break;
   }
+  reply.revision = range.revision();
+  reply.count = range.count();
   const auto elapsed = SystemClock().Now() - read.call.ready();
   read.call.core().range_duration(status.ok()).Observe(elapsed);
   http::Loop& loop = read.call.loop();
-  loop.Post([call = std::move(read.call), status = std::move(status), body = std::move(body), revision,
-             term = read.term, count = range.count()]() mutable {
+  loop.Post([call = std::move(read.call), term = read.term, status = std::move(status),
+             reply = std::move(reply)]() mutable {
     if (!status.ok()) return call.Fail(status);
-    grpc::Payload payload;
-    call.core().header().Append(payload.head, revision, term);
-    payload.shared = std::move(body);
-    if (payload.size() > kMaxSendBytes) return call.FailWith(TooLargeToSend(payload.size()));
-    call.Reply(std::move(payload), count);
+    ReplyLong(std::move(call), term, std::move(reply));
   });
 }
 
 /// On the call's loop, when the read may be made.
 void Serve(Call call, uint64_t term, const RangeRequestView& request) {
   Core& core = call.core();
-  PiecewiseRange range(&call.member().store(), request);
+  PiecewiseRange range(&call.member().store(), request, PiecewiseRange::Checks::kLater);
   if (absl::Status status = range.Next(kInlineRecords); !status.ok()) {
     core.range_duration(false).Observe(SystemClock().Now() - call.ready());
     return call.Fail(status);
   }
   if (range.complete()) {
+    if (range.checks_later()) return ReplyRecords(std::move(call), term, std::move(range));
     const RangeSelection selection =
         member::SelectRecords(range.request(), std::move(range.piece()), range.count());
     return Reply(std::move(call), term, range.revision(), range.request(), selection);
@@ -193,12 +260,13 @@ void Serve(Call call, uint64_t term, const RangeRequestView& request) {
 
 }  // namespace
 
-PiecewiseRange::PiecewiseRange(mvcc::Store* store, const RangeRequestView& request)
+PiecewiseRange::PiecewiseRange(mvcc::Store* store, const RangeRequestView& request, Checks checks)
     : store_(store),
       request_(Simplified(request)),
       fetch_(member::FetchLimit(request_)),
       plain_(request_.sort_order == RangeRequestView::Order::kNone &&
-             request_.sort_target == RangeRequestView::Target::kKey && !Filtered(request_)) {}
+             request_.sort_target == RangeRequestView::Target::kKey && !Filtered(request_)),
+      checks_later_(checks == Checks::kLater && plain_ && !request_.keys_only) {}
 
 absl::Status PiecewiseRange::Next(int64_t records) {
   const bool first = next_key_.empty();
@@ -209,6 +277,7 @@ absl::Status PiecewiseRange::Next(int64_t records) {
       .limit = limit,
       .count_only = request_.count_only,
       .skip_count = !first,
+      .check_later = checks_later_,
   };
   absl::StatusOr<mvcc::RangeResult> result = store_->Range(options);
   if (!result.ok()) return result.status();
@@ -222,6 +291,7 @@ absl::Status PiecewiseRange::Next(int64_t records) {
   complete_ = request_.count_only || request_.range_end.empty() || got < limit || taken_ == count_ ||
               (fetch_ != 0 && taken_ >= fetch_);
   if (!complete_) {
+    if (checks_later_) KVORUM_RETURN_IF_ERROR(result_.Check(result_.records.size() - 1));
     next_key_ = member::ParseRecord(result_.records.back()).key;
     next_key_.push_back('\0');
   }
@@ -231,6 +301,11 @@ absl::Status PiecewiseRange::Next(int64_t records) {
 std::span<const std::string_view> PiecewiseRange::LimitedPiece() const {
   const std::span<const std::string_view> records(result_.records);
   return more() ? records.first(records.size() - 1) : records;
+}
+
+RecordPiece PiecewiseRange::TakePiece() {
+  const size_t count = LimitedPiece().size();
+  return {.found = std::exchange(result_, {}), .count = count};
 }
 
 void Range(Call call) {

@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "api/v3/call.h"
+#include "api/v3/record_source.h"
 #include "member/range_view.h"
 #include "mvcc/store.h"
 
@@ -28,7 +29,13 @@ inline constexpr int64_t kPieceRecords = 10'000;
 /// request points into bytes that outlive this. Not thread-safe; may move between threads.
 class PiecewiseRange {
  public:
-  PiecewiseRange(mvcc::Store* store, const member::RangeRequestView& request);
+  /// When the checksums of records are checked.
+  enum class Checks : uint8_t {
+    kAtOnce,
+    kLater,  ///< in a range of whole records as they come, by RangeResult::Check; else at once
+  };
+
+  PiecewiseRange(mvcc::Store* store, const member::RangeRequestView& request, Checks checks);
 
   /// Reads up to `records` more. Errors: as Store::Range. REQUIRES: !complete()
   absl::Status Next(int64_t records);
@@ -40,9 +47,12 @@ class PiecewiseRange {
   std::vector<std::string_view>& piece() { return result_.records; }
   /// The same without the one record that only shows that there are more than the request's limit.
   std::span<const std::string_view> LimitedPiece() const;
+  /// The same, taken out, of a range that checks later.
+  RecordPiece TakePiece();
 
   /// The reply is the records as they come: no filter, no other order. Only then `more` is of use.
   bool plain() const { return plain_; }
+  bool checks_later() const { return checks_later_; }
   bool more() const { return request_.limit > 0 && taken_ > request_.limit; }
 
   int64_t revision() const { return revision_; }  ///< the store's at the first piece
@@ -54,6 +64,7 @@ class PiecewiseRange {
   member::RangeRequestView request_;
   int64_t fetch_;  // records that the request needs; 0: all
   bool plain_;
+  bool checks_later_;
   bool complete_ = false;
   int64_t revision_ = 0;
   int64_t count_ = 0;
