@@ -11,6 +11,8 @@ import sys
 import tempfile
 
 PATIENCE_SECONDS = 150
+PROGRAM_FOLDER = os.path.dirname(os.environ.get("KVORUM_PROGRAM") or os.path.join(
+    os.path.dirname(os.path.abspath(__file__)), "..", "..", "build", "release", "bin", "kvorum"))
 
 
 def main():
@@ -24,7 +26,7 @@ def main():
         script = script.replace("10.0.0.", network).replace("/var/lib/kvorum", folder)
         log = os.path.join(folder, "members.log")
         script = re.sub(r"&$", f">>{log} 2>&1 &", script, flags=re.MULTILINE)
-        path = os.path.dirname(os.environ["KVORUM_PROGRAM"]) + ":" + os.environ["PATH"]
+        path = PROGRAM_FOLDER + ":" + os.environ["PATH"]
         process = subprocess.Popen(["bash", "-c", script], env=dict(os.environ, PATH=path), text=True,
                                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
         try:
