@@ -71,6 +71,7 @@ struct Config {
   std::string discovery_fallback;
   bool pre_vote;
   bool strict_reconfig_check;
+  std::string cluster_version_limit;
   int64_t max_learners;
   std::string auto_compaction_mode;
   std::string auto_compaction_retention;

@@ -143,6 +143,10 @@ FlagSection ClusteringSection() {
            "History that is kept: hours, a duration, or with mode 'revision' a count (0: all)."},
           Choice("auto-compaction-mode", "periodic", &Config::auto_compaction_mode, "",
                  "What the retention counts: 'periodic' or 'revision'."),
+          Choice(
+              "cluster-version-limit", "", &Config::cluster_version_limit, "|3.4|3.5|3.6",
+              "Keep the cluster's version from rising beyond this, so that members of etcd of that release "
+              "may join, or come back."),
           Choice("v2-deprecation", "write-only", &Config::v2_deprecation,
                  "write-only|write-only-skip-check|write-only-drop-data|gone",
                  "Stage of v2's removal; deprecated: the default is what holds."),

@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/ids.h"
+#include "base/version.h"
 #include "cluster/cluster.h"
 #include "lease/lessor.h"
 #include "member/ports.h"
@@ -39,6 +40,9 @@ struct MemberOptions {
   /// Refuses changes of the membership after which too few members could be running.
   bool strict_reconfig_check = true;
   size_t max_learners = cluster::kMaxLearners;
+  /// The release that other members are told: the cluster's version is the oldest one's. At most kApiVersion;
+  /// an older one keeps a way into the cluster open for members of that release.
+  std::string release = std::string(kApiVersion);
   /// How often the leader looks whether a downgrade has come to its end.
   std::chrono::nanoseconds downgrade_check_time = std::chrono::seconds(5);
 

@@ -41,8 +41,8 @@ void AskOne(const cluster::Member& member, const Ports& ports, MonotonicTime dea
 
 }  // namespace
 
-void AskVersions(const cluster::Cluster& cluster, const Ports& ports, MonotonicTime deadline,
-                 absl::AnyInvocable<void(MemberVersions)> done) {
+void AskVersions(const cluster::Cluster& cluster, const Ports& ports, std::string_view own_release,
+                 MonotonicTime deadline, absl::AnyInvocable<void(MemberVersions)> done) {
   auto round = std::make_shared<Round>();  // shared by the questions
   round->done = std::move(done);
   const std::string version = cluster.version();
@@ -52,7 +52,7 @@ void AskVersions(const cluster::Cluster& cluster, const Ports& ports, MonotonicT
     if (member.id != cluster.local()) others.push_back(std::move(member));
   }
   round->versions[cluster.local()] =
-      PeerVersions{.server = std::string(kApiVersion), .cluster = version.empty() ? "not_decided" : version};
+      PeerVersions{.server = std::string(own_release), .cluster = version.empty() ? "not_decided" : version};
   if (ports.calls == nullptr) others.clear();
   round->missing = others.size();
   for (const cluster::Member& member : others) AskOne(member, ports, deadline, round);

@@ -12,10 +12,10 @@ namespace kvorum::member {
 /// What each member said of its versions; nothing where it could not be asked.
 using MemberVersions = std::map<MemberId, std::optional<PeerVersions>>;
 
-/// Asks every member for its versions, this one's own among them; `done` on the apply executor. Borrows
-/// everything.
-void AskVersions(const cluster::Cluster& cluster, const Ports& ports, MonotonicTime deadline,
-                 absl::AnyInvocable<void(MemberVersions)> done);
+/// Asks every member for its versions, this one's own (`own_release`) among them; `done` on the apply
+/// executor. Borrows everything.
+void AskVersions(const cluster::Cluster& cluster, const Ports& ports, std::string_view own_release,
+                 MonotonicTime deadline, absl::AnyInvocable<void(MemberVersions)> done);
 
 /// The oldest release among those known; null where one is not known.
 std::optional<cluster::Version> OldestMember(const MemberVersions& versions);

@@ -28,7 +28,7 @@ void Publisher::Try() {
   // One that joins learns from the log who it is, and who the others are.
   if (!cluster_->Find(cluster_->local())) return TryAgainAfter(kMembershipWait);
   if (const std::optional<MembershipForm> form = FormFor(cluster_->version())) return Propose(*form);
-  AskVersions(*cluster_, ports_, ports_.clock->Now() + kAskTime,
+  AskVersions(*cluster_, ports_, options_.release, ports_.clock->Now() + kAskTime,
               [this](const MemberVersions& versions) { ChooseForm(versions); });
 }
 

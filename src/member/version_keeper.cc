@@ -46,10 +46,11 @@ void VersionKeeper::ArmVersions(std::chrono::nanoseconds delay) {
 void VersionKeeper::CheckVersion() {
   if (stopped_ || checking_ || !state_->is_leader()) return;
   checking_ = true;
-  AskVersions(*cluster_, ports_, ports_.clock->Now() + kAskTime, [this](const MemberVersions& versions) {
-    checking_ = false;
-    if (!stopped_ && state_->is_leader()) Decide(versions);
-  });
+  AskVersions(*cluster_, ports_, options_.release, ports_.clock->Now() + kAskTime,
+              [this](const MemberVersions& versions) {
+                checking_ = false;
+                if (!stopped_ && state_->is_leader()) Decide(versions);
+              });
 }
 
 void VersionKeeper::Decide(const MemberVersions& versions) {
@@ -138,9 +139,10 @@ void VersionKeeper::ArmDowngrade() {
 
 void VersionKeeper::CheckDowngrade() {
   if (stopped_ || !state_->is_leader() || !cluster_->downgrade().enabled) return;
-  AskVersions(*cluster_, ports_, ports_.clock->Now() + kAskTime, [this](const MemberVersions& versions) {
-    if (!stopped_ && state_->is_leader()) EndDowngrade(versions);
-  });
+  AskVersions(*cluster_, ports_, options_.release, ports_.clock->Now() + kAskTime,
+              [this](const MemberVersions& versions) {
+                if (!stopped_ && state_->is_leader()) EndDowngrade(versions);
+              });
 }
 
 void VersionKeeper::EndDowngrade(const MemberVersions& versions) {

@@ -59,7 +59,7 @@ class ClientPages final : public http::Handler {
     if (path == "/config/local/log" && options_.set_log_level)
       return ServeLogLevel(options_, request, writer);
     if (path == "/version") {
-      ServeVersion(*options_.member, request, writer);
+      ServeVersion(*options_.member, kApiVersion, request, writer);
     } else if (path == "/metrics") {
       metrics_.Serve(request, writer);
     } else if (path == "/debug/vars") {
@@ -138,7 +138,7 @@ class PeerHandler final : public http::Handler {
   std::unique_ptr<http::RequestSink> Start(const http::Request& request,
                                            http::ResponseWriter& writer) override {
     if (request.path == "/version") {
-      ServeVersion(member_, request, writer);
+      ServeVersion(member_, member_.options().release, request, writer);
     } else if (request.path == "/members") {
       ServeMembers(member_, request, writer);
     } else if (request.path == "/raft/probing") {

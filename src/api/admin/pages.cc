@@ -76,12 +76,13 @@ bool AcceptsGzip(const http::Request& request) {
 
 }  // namespace
 
-void ServeVersion(member::Member& member, const http::Request& request, http::ResponseWriter& writer) {
+void ServeVersion(member::Member& member, std::string_view release, const http::Request& request,
+                  http::ResponseWriter& writer) {
   if (!AllowGet(request, writer)) return;
   const std::string cluster = member.cluster().version();
   const bool decided = !cluster.empty();
   writer.Reply(200, {{"content-type", "application/json"}},
-               fmt::format(R"({{"etcdserver":"{}","etcdcluster":"{}","storage":"{}"}})", kApiVersion,
+               fmt::format(R"({{"etcdserver":"{}","etcdcluster":"{}","storage":"{}"}})", release,
                            decided ? cluster : "not_decided", decided ? kStorageVersion : "unknown"));
 }
 

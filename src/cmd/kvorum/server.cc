@@ -111,6 +111,7 @@ member::MemberOptions MemberOptions(const config::Config& config) {
   options.pre_vote = config.pre_vote;
   options.strict_reconfig_check = config.strict_reconfig_check;
   options.max_learners = MaxLearners(config);
+  if (!config.cluster_version_limit.empty()) options.release = config.cluster_version_limit + ".0";
   options.snapshot_count = config.snapshot_count;
   options.snapshot_catchup_entries = config.snapshot_catchup_entries;
   options.max_request_bytes = config.max_request_bytes;
