@@ -61,6 +61,12 @@ class ResponseWriter {
   virtual size_t buffered() const = 0;
   static constexpr size_t kHighWater = 256 << 10;
 
+  /// Holds back the request's body, or lets it come again; for sinks that cannot take it as fast as it comes.
+  /// What is on its way still comes: over HTTP/2 up to a stream's window. `PauseInput` is called in
+  /// `RequestSink::OnData` alone.
+  virtual void PauseInput() = 0;
+  virtual void ResumeInput() = 0;
+
   /// Accounts for bytes of the request that the sink keeps (negative: lets go). False when the sinks of this
   /// connection keep too much: this one should then refuse its request.
   virtual bool Keep(ptrdiff_t bytes) = 0;

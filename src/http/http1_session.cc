@@ -181,6 +181,14 @@ class Http1Session::Exchange final : public ResponseWriter {
 
   size_t buffered() const override { return session_->output_.size(); }
 
+  void PauseInput() override { input_paused_ = true; }
+  void ResumeInput() override {
+    if (Over() || !std::exchange(input_paused_, false)) return;
+    resumed = true;
+    session_->host_->WantFlush();
+  }
+  bool input_paused() const { return input_paused_ && !ended; }
+
   bool Keep(ptrdiff_t bytes) override {
     constexpr size_t kKeptLimit = 64 << 20;
     if (bytes > 0 && kept_ + static_cast<size_t>(bytes) > kKeptLimit) return false;
@@ -196,6 +204,7 @@ class Http1Session::Exchange final : public ResponseWriter {
   bool ended = false;
   bool keep_alive = true;
   bool over_high_water = false;
+  bool resumed = false;  // the input that waited is to be processed
 
  private:
   bool Over() const { return ended || session_->aborted_; }
@@ -259,6 +268,7 @@ class Http1Session::Exchange final : public ResponseWriter {
   Http1Session* const session_;
   bool no_body_ = false;
   bool chunked_ = false;
+  bool input_paused_ = false;
   std::optional<uint64_t> length_;  // still to come, where it was announced
   size_t kept_ = 0;
 
@@ -302,7 +312,7 @@ size_t Http1Session::Process(std::string_view input) {
       if (answered_) waiting_since_ = now_;
       exchange_ = std::make_unique<Exchange>(this);
     }
-    if (exchange_->parser.is_done() || !Feed(&rest)) break;
+    if (exchange_->parser.is_done() || exchange_->input_paused() || !Feed(&rest)) break;
   }
   return input.size() - rest.size();
 }
@@ -404,7 +414,8 @@ bool Http1Session::Produce(size_t) {
   if (aborted_) return false;
   // Here no sink is running, so an exchange that ended meanwhile can go, and the next request come.
   const bool over = exchange_ != nullptr && exchange_->ended;
-  if (over || (exchange_ == nullptr && !pending_.empty())) ProcessPending();
+  const bool resumed = exchange_ != nullptr && std::exchange(exchange_->resumed, false);
+  if (over || resumed || (exchange_ == nullptr && !pending_.empty())) ProcessPending();
   return false;
 }
 
@@ -418,6 +429,7 @@ void Http1Session::Written() {
 
 bool Http1Session::WantsInput() const {
   if (closing_ || end_received_) return false;
+  if (exchange_ != nullptr && exchange_->input_paused()) return false;
   return pending_.size() < std::max(kPendingLimit, options_.max_header_bytes + 1);
 }
 

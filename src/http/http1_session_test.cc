@@ -77,6 +77,28 @@ TEST_F(Http1SessionTest, APipelinedRequestWaitsForTheAnswerBeforeIt) {
   EXPECT_NE(answer.find("hello"), std::string::npos);
 }
 
+TEST_F(Http1SessionTest, HoldsABodyBack) {
+  Exchange("POST /slow HTTP/1.1\r\nHost: a\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n");
+  EXPECT_EQ(handler_.body_bytes, 3u);
+  EXPECT_FALSE(driver().wants_input());
+  Exchange("3\r\ntwo\r\n0\r\n\r\n");
+  EXPECT_EQ(handler_.body_bytes, 3u);
+  OnHeld([](ResponseWriter& writer) { writer.ResumeInput(); });
+  EXPECT_EQ(handler_.body_bytes, 6u);
+  EXPECT_EQ(handler_.body_ends, 0);
+  OnHeld([](ResponseWriter& writer) { writer.ResumeInput(); });
+  EXPECT_EQ(handler_.body_ends, 1);
+  EXPECT_TRUE(driver().wants_input());
+}
+
+TEST_F(Http1SessionTest, AnAnswerEndsTheHoldingBack) {
+  Exchange("POST /slow HTTP/1.1\r\nHost: a\r\ncontent-length: 6\r\n\r\none");
+  Exchange("two");
+  const std::string answer = OnHeld([](ResponseWriter& writer) { writer.Reply(200, {}, "enough"); });
+  EXPECT_THAT(answer, EndsWith("enough"));
+  EXPECT_THAT(Exchange(Get("/hello")), EndsWith("hello"));
+}
+
 TEST_F(Http1SessionTest, WantsNoInputWhileMuchIsPipelined) {
   Exchange(Get("/hold"));
   EXPECT_TRUE(driver().wants_input());

@@ -413,7 +413,7 @@ void Http2Session::StartParked() {
     const std::string body = std::move(stream->parked_body_);
     if (!body.empty()) {
       if (!stream->ended_) stream->sink_->OnData(body);
-      nghttp2_session_consume(session_, stream->id_, body.size());
+      Consume(stream->id_, stream, body.size());
     }
     if (stream->received_end_ && !stream->ended_) stream->sink_->OnEnd();
   }
@@ -435,8 +435,17 @@ int Http2Session::OnDataChunk(int32_t id, std::string_view data) {
     return 0;
   }
   if (stream != nullptr && stream->sink_ != nullptr && !stream->ended_) stream->sink_->OnData(data);
-  nghttp2_session_consume(session_, id, data.size());
+  Consume(id, stream, data.size());
   return 0;
+}
+
+void Http2Session::Consume(int32_t id, Http2Stream* stream, size_t size) {
+  if (stream == nullptr || !stream->input_paused_ || stream->ended_) {
+    nghttp2_session_consume(session_, id, size);
+    return;
+  }
+  nghttp2_session_consume_connection(session_, size);
+  stream->withheld_ += size;
 }
 
 int Http2Session::OnStreamClose(int32_t id, uint32_t) {

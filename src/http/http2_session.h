@@ -37,6 +37,8 @@ class Http2Session final : public Session {
   int OnHeader(const nghttp2_frame& frame, std::string_view name, std::string_view value);
   int OnFrame(const nghttp2_frame& frame);
   int OnDataChunk(int32_t id, std::string_view data);
+  /// Gives back the window that `size` bytes of a body took; the stream's part later, where it holds back.
+  void Consume(int32_t id, Http2Stream* stream, size_t size);
   int OnStreamClose(int32_t id, uint32_t error_code);
   int OnSendData(Http2Stream* stream, const uint8_t* frame_head, size_t length);
   void OnFrameSent(const nghttp2_frame& frame);

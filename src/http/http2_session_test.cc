@@ -207,6 +207,21 @@ TEST_F(Http2SessionTest, SendsTrailers) {
   EXPECT_EQ(peer().exchanges[id].trailers, (Headers{{"x-end", "1"}}));
 }
 
+TEST_F(Http2SessionTest, HoldsABodyBackAtTheStreamsWindow) {
+  peer().Post("/slow", std::string(3 << 20, 'x'));
+  Talk();
+  EXPECT_EQ(handler_.body_bytes, size_t{1} << 20);
+  const int32_t other = peer().Post("/echo", std::string(1000000, 'y'));
+  Talk();
+  EXPECT_EQ(peer().exchanges[other].body.size(), 1000000u);  // the connection's window is not held back
+  for (int i = 0; i < 10 && handler_.body_ends == 0; ++i) {
+    RunOn(loop_, [&] { handler_.held->ResumeInput(); });
+    driver().Pump();
+    Talk();
+  }
+  EXPECT_EQ(handler_.body_bytes, size_t{3} << 20);
+}
+
 TEST_F(Http2SessionTest, EchoesABodyLargerThanAnyWindow) {
   const std::string body(1'000'000, 'x');
   const int32_t id = peer().Post("/echo", body);

@@ -108,6 +108,13 @@ void Http2Stream::End(const Headers& trailers) {
   Resume();
 }
 
+void Http2Stream::ResumeInput() {
+  input_paused_ = false;
+  if (withheld_ == 0 || session_->terminating_) return;
+  nghttp2_session_consume_stream(session_->session_, id_, std::exchange(withheld_, 0));
+  session_->host().WantFlush();
+}
+
 void Http2Stream::Resume() {
   if (deferred_) {
     deferred_ = false;

@@ -44,6 +44,8 @@ class Http2Stream final : public ResponseWriter {
   void End(const Headers& trailers = {}) override;
   void Abort(uint32_t http2_error_code) override;
   size_t buffered() const override { return queue_.size(); }
+  void PauseInput() override { input_paused_ = true; }
+  void ResumeInput() override;
   bool Keep(ptrdiff_t bytes) override;
 
  private:
@@ -70,6 +72,8 @@ class Http2Stream final : public ResponseWriter {
   BytesQueue queue_;
   Headers trailers_;
   size_t kept_ = 0;  // see Keep
+  bool input_paused_ = false;
+  size_t withheld_ = 0;  // taken while paused: of the stream's window, not yet given back
   bool head_too_large_ = false;
   bool malformed_ = false;
   bool started_ = false;       // the handler has it

@@ -132,6 +132,7 @@ class SessionDriver final : private SessionHost {
 ///   /chunks    200, "one", "two", trailers x-end: 1
 ///   /early     200, "early", before the body
 ///   /hold      keeps the exchange open; `held` is its writer
+///   /slow      the same, and holds the body back after each piece
 ///   /abort     breaks off
 ///   /head      204, no body
 ///   else       404
@@ -149,9 +150,9 @@ class TestHandler final : public Handler {
       writer.Reply(200, {}, "early");
       return std::make_unique<Sink>(this);
     }
-    if (request.path == "/hold") {
+    if (request.path == "/hold" || request.path == "/slow") {
       held = &writer;
-      return std::make_unique<Sink>(this);
+      return std::make_unique<Sink>(this, request.path == "/slow" ? &writer : nullptr);
     }
     return CollectBody(writer, 1 << 20, [&writer, path = std::string(request.path)](std::string) {
       if (path == "/hello") {
@@ -176,6 +177,7 @@ class TestHandler final : public Handler {
   int aborted = 0;
   int writable = 0;
   size_t body_bytes = 0;
+  int body_ends = 0;
   ResponseWriter* held = nullptr;
   std::string last_remote;
   std::string last_query;
@@ -184,9 +186,13 @@ class TestHandler final : public Handler {
  private:
   class Sink final : public RequestSink {
    public:
-    explicit Sink(TestHandler* handler) : handler_(handler) {}
-    void OnData(std::string_view data) override { handler_->body_bytes += data.size(); }
-    void OnEnd() override {}
+    explicit Sink(TestHandler* handler, ResponseWriter* to_pause = nullptr)
+        : handler_(handler), to_pause_(to_pause) {}
+    void OnData(std::string_view data) override {
+      handler_->body_bytes += data.size();
+      if (to_pause_ != nullptr) to_pause_->PauseInput();
+    }
+    void OnEnd() override { ++handler_->body_ends; }
     void OnAbort() override {
       ++handler_->aborted;
       handler_->held = nullptr;
@@ -195,6 +201,7 @@ class TestHandler final : public Handler {
 
    private:
     TestHandler* const handler_;
+    ResponseWriter* const to_pause_;  // after each piece; null: never
   };
 };
 

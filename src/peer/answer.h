@@ -31,8 +31,8 @@ class Answer final : public std::enable_shared_from_this<Answer> {
 
   /// The request is gone. On the connection's loop.
   void Gone() { writer_ = nullptr; }
-  /// On the connection's loop.
-  bool answered() const { return answered_; }
+  /// Null once gone. On the connection's loop.
+  http::ResponseWriter* writer() const { return writer_; }
 
  private:
   http::Loop& loop_;

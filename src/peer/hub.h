@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
+#include "base/thread_executor.h"
 #include "http/client.h"
 #include "peer/identity.h"
 #include "peer/peer_metrics.h"
@@ -19,6 +20,8 @@ class Hub {
   virtual const Identity& identity() const = 0;
   virtual http::Client& client() = 0;
   virtual PeerMetrics& metrics() = 0;
+  /// Reads databases that are sent.
+  virtual ThreadExecutor& snapshot_reader() = 0;
 
   // To the receiver; nothing once the transport stopped.
 

@@ -33,6 +33,10 @@ void Peer::Stop() {
   for (std::shared_ptr<StreamWriter>* writer : {&message_writer_, &msgapp_writer_}) {
     if (*writer != nullptr) std::exchange(*writer, nullptr)->Close();
   }
+  if (const auto sender = std::exchange(snapshot_sender_, nullptr)) {
+    sender->Cancel();
+    hub_->ReportSnapshot(id_, false);
+  }
   status_.Forget();
   KVORUM_LOG(hub_->logger(), kInfo, "stopped remote peer", LogField::Id("remote-peer-id", id_.value()));
 }
@@ -50,6 +54,18 @@ void Peer::Send(raft::Message message) {
              {"remote-peer-active", status_.since().has_value()});
   hub_->metrics().sent_failures.With({cluster::IdText(id_.value())}).Add();
   hub_->ReportUnreachable(id_);
+}
+
+void Peer::SendSnapshot(member::OutgoingSnapshot snapshot) {
+  if (stopped_ || snapshot_sender_ != nullptr) return hub_->ReportSnapshot(id_, false);
+  snapshot_sender_ = std::make_shared<SnapshotSender>(hub_, std::move(snapshot), &urls_, &status_,
+                                                      [self = shared_from_this()](bool finished) {
+                                                        self->snapshot_sender_.reset();
+                                                        if (!finished)
+                                                          self->hub_->ReportUnreachable(self->id_);
+                                                        self->hub_->ReportSnapshot(self->id_, finished);
+                                                      });
+  snapshot_sender_->Start();
 }
 
 bool Peer::Route(raft::Message message) {

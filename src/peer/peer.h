@@ -7,14 +7,15 @@
 #include "peer/hub.h"
 #include "peer/pipeline.h"
 #include "peer/prober.h"
+#include "peer/snapshot_sender.h"
 #include "peer/stream_reader.h"
 #include "peer/stream_writer.h"
 
 namespace kvorum::peer {
 
 /// Everything that goes between this member and one other: two streams that we dial and read, two that the
-/// other dials and we write, and a pipeline for what has no stream. On the transport's loop only but for
-/// `active_since`; shared between the transport and tasks under way.
+/// other dials and we write, a pipeline for what has no stream, and snapshots. On the transport's loop only
+/// but for `active_since`; shared between the transport and tasks under way.
 class Peer final : public std::enable_shared_from_this<Peer> {
  public:
   Peer(Hub* hub, raft::NodeId id, std::vector<std::string> urls);
@@ -24,6 +25,8 @@ class Peer final : public std::enable_shared_from_this<Peer> {
   void Update(std::vector<std::string> urls);
 
   void Send(raft::Message message);
+  /// One at a time: another is reported as failed.
+  void SendSnapshot(member::OutgoingSnapshot snapshot);
   /// The peer dialled a stream; an earlier one of the type is closed.
   void Attach(std::shared_ptr<StreamWriter> stream);
   /// What a stream tells when it is no more.
@@ -50,6 +53,7 @@ class Peer final : public std::enable_shared_from_this<Peer> {
   std::shared_ptr<StreamWriter> msgapp_writer_;
   std::shared_ptr<Pipeline> pipeline_;
   std::shared_ptr<Prober> prober_;
+  std::shared_ptr<SnapshotSender> snapshot_sender_;  // while one is sent
 };
 
 /// A member that is no peer, or not yet, but posts to us: our answers go by posts as well. On the transport's

@@ -12,6 +12,8 @@ namespace {
 constexpr size_t kMaxRemotes = 256;
 constexpr size_t kIdleConnections = 4;
 constexpr size_t kMaxResponseBytes = 64 << 10;
+/// Snapshots that are received at once.
+constexpr int kMaxUploads = 2;
 
 /// What no member says to another.
 bool IsLocal(raft::MessageType type) {
@@ -77,6 +79,8 @@ void TransportCore::Stop() {
   });
   stopped.WaitForNotification();
   client_.Stop();
+  snapshot_reader_.Stop();
+  snapshot_writer_.Stop();
 }
 
 void TransportCore::StopOnLoop() {
@@ -194,7 +198,14 @@ void TransportCore::SendOne(raft::Message message) {
 }
 
 void TransportCore::SendSnapshot(member::OutgoingSnapshot snapshot) {
-  loop().Post([self = shared_from_this(), id = snapshot.message.to] { self->ReportSnapshot(id, false); });
+  KVORUM_CHECK(snapshot.message.snapshot.has_value() && snapshot.database != nullptr,
+               "a snapshot of nothing");
+  loop().Post([self = shared_from_this(), snapshot = std::move(snapshot)]() mutable {
+    const raft::NodeId to = snapshot.message.to;
+    const std::shared_ptr<Peer> peer = self->Find(to);
+    if (peer == nullptr) return self->ReportSnapshot(to, false);
+    peer->SendSnapshot(std::move(snapshot));
+  });
 }
 
 // ---- in ----
@@ -211,9 +222,16 @@ void TransportCore::Receive(raft::NodeId from, raft::Message message) {
   receiver_->Receive(std::move(message));
 }
 
+std::string_view TransportCore::Objection(raft::NodeId from, raft::NodeId to) const {
+  if (IsRemoved(from)) return kFromRemovedMember;
+  if (to != local()) return kToMismatchedMember;
+  return {};
+}
+
 std::string_view TransportCore::Objection(const raft::Message& message) const {
-  if (IsRemoved(message.from)) return kFromRemovedMember;
-  if (message.to != local()) return kToMismatchedMember;
+  if (const std::string_view objection = Objection(message.from, message.to); !objection.empty()) {
+    return objection;
+  }
   if (IsLocal(message.type)) return "no member says this to another";
   if (message.type == raft::MessageType::kSnap) return "a snapshot without its database";
   return {};
@@ -253,20 +271,53 @@ void TransportCore::OnStreamClosed(raft::NodeId from, std::shared_ptr<const Stre
 void TransportCore::AnswerMessage(Sender sender, raft::Message message, std::shared_ptr<Answer> answer) {
   loop().Post([self = shared_from_this(), sender = std::move(sender), message = std::move(message),
                answer = std::move(answer)]() mutable {
-    http::Headers headers = self->identity_.cluster_header();
     if (self->receiver_ == nullptr) return ReplyPlain(*answer, 503, {}, "the transport is stopped");
     self->AddRemote(sender);
-    const std::string_view objection = self->Objection(message);
-    if (objection == kFromRemovedMember || objection == kToMismatchedMember) {
-      headers.emplace_back("content-type", "application/json");
-      return answer->Reply(403, std::move(headers), RefusalJson(objection));
-    }
-    if (!objection.empty()) {
-      return ReplyPlain(*answer, 500, std::move(headers), "error processing raft message");
-    }
+    if (self->Refuse(self->Objection(message), *answer)) return;
     self->receiver_->Receive(std::move(message));
-    answer->Reply(204, std::move(headers), "");
+    answer->Reply(204, self->identity_.cluster_header(), "");
   });
+}
+
+bool TransportCore::Refuse(std::string_view objection, Answer& answer) const {
+  if (objection.empty()) return false;
+  http::Headers headers = identity_.cluster_header();
+  if (objection == kFromRemovedMember || objection == kToMismatchedMember) {
+    headers.emplace_back("content-type", "application/json");
+    answer.Reply(403, std::move(headers), RefusalJson(objection));
+  } else {
+    ReplyPlain(answer, 500, std::move(headers), "error processing raft message");
+  }
+  return true;
+}
+
+bool TransportCore::TakeUploadSlot() {
+  if (uploads_.fetch_add(1, std::memory_order_relaxed) < kMaxUploads) return true;
+  GiveUploadSlot();
+  return false;
+}
+
+void TransportCore::CheckSnapshot(Sender sender, raft::NodeId from, raft::NodeId to,
+                                  std::shared_ptr<Answer> answer) {
+  loop().Post([self = shared_from_this(), sender = std::move(sender), from, to, answer = std::move(answer)] {
+    if (self->receiver_ == nullptr) return ReplyPlain(*answer, 503, {}, "the transport is stopped");
+    self->AddRemote(sender);
+    self->Refuse(self->Objection(from, to), *answer);
+  });
+}
+
+void TransportCore::AnswerSnapshot(raft::Message message, std::shared_ptr<Answer> answer) {
+  loop().Post(
+      [self = shared_from_this(), message = std::move(message), answer = std::move(answer)]() mutable {
+        if (self->receiver_ == nullptr) return ReplyPlain(*answer, 503, {}, "the transport is stopped");
+        if (self->Refuse(self->Objection(message.from, message.to), *answer)) return;
+        self->receiver_->ReceiveSnapshot(std::move(message), [headers = self->identity_.cluster_header(),
+                                                              answer](absl::Status status) mutable {
+          if (status.ok()) return answer->Reply(204, std::move(headers), "");
+          ReplyPlain(*answer, 500, std::move(headers),
+                     fmt::format("failed to process raft message ({})", std::string(status.message())));
+        });
+      });
 }
 
 void TransportCore::ReportUnreachable(raft::NodeId id) {

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/thread_executor.h"
 #include "peer/answer.h"
 #include "peer/hub.h"
 #include "peer/peer.h"
@@ -48,12 +49,25 @@ class TransportCore final : public Hub, public std::enable_shared_from_this<Tran
                     std::shared_ptr<Answer> answer);
   /// A peer posted a message.
   void AnswerMessage(Sender sender, raft::Message message, std::shared_ptr<Answer> answer);
+  /// A peer begins to post a snapshot: refused through `answer` where it would be in the end.
+  void CheckSnapshot(Sender sender, raft::NodeId from, raft::NodeId to, std::shared_ptr<Answer> answer);
+  /// Its database is durable.
+  void AnswerSnapshot(raft::Message message, std::shared_ptr<Answer> answer);
   void OnStreamClosed(raft::NodeId from, std::shared_ptr<const StreamWriter> stream, bool lost_messages);
+
+  /// Writes databases that are received.
+  ThreadExecutor& snapshot_writer() { return snapshot_writer_; }
+  /// Never the same twice.
+  uint64_t NextSerial() { return next_serial_.fetch_add(1, std::memory_order_relaxed); }
+  /// False: as many snapshots are being received as may be.
+  bool TakeUploadSlot();
+  void GiveUploadSlot() { uploads_.fetch_sub(1, std::memory_order_relaxed); }
 
   const TransportOptions& options() const override { return options_; }
   const Identity& identity() const override { return identity_; }
   http::Client& client() override { return client_; }
   PeerMetrics& metrics() override { return metrics_; }
+  ThreadExecutor& snapshot_reader() override { return snapshot_reader_; }
   void Receive(raft::NodeId from, raft::Message message) override;
   void ReportUnreachable(raft::NodeId id) override;
   void ReportSnapshot(raft::NodeId id, bool finished) override;
@@ -62,6 +76,9 @@ class TransportCore final : public Hub, public std::enable_shared_from_this<Tran
  private:
   /// Why a message is not taken in; empty: it is.
   std::string_view Objection(const raft::Message& message) const;
+  std::string_view Objection(raft::NodeId from, raft::NodeId to) const;
+  /// Refuses a post for that reason; false: there is none.
+  bool Refuse(std::string_view objection, Answer& answer) const;
   void Dispatch(std::vector<raft::Message> messages);
   void SendOne(raft::Message message);
   void AddRemote(const Sender& sender);
@@ -75,7 +92,11 @@ class TransportCore final : public Hub, public std::enable_shared_from_this<Tran
   metrics::Registry unused_metrics_;  // where the options bring none
   PeerMetrics metrics_;
   http::Client client_;
+  ThreadExecutor snapshot_reader_{"snap-send"};
+  ThreadExecutor snapshot_writer_{"snap-receive"};
   std::atomic<bool> running_{false};
+  std::atomic<uint64_t> next_serial_{1};
+  std::atomic<int> uploads_{0};
 
   // Owned by the loop.
   member::PeerReceiver* receiver_ = nullptr;  // null before Start and after Stop

@@ -1,6 +1,7 @@
 #include "peer/transport_handler.h"
 
 #include "http/text.h"
+#include "peer/snapshot_receiver.h"
 #include "raft/codec.h"
 
 namespace kvorum::peer {
@@ -103,6 +104,7 @@ std::unique_ptr<http::RequestSink> TransportHandler::Start(const http::Request& 
                                                            http::ResponseWriter& writer) {
   if (!core_->running()) return Refused(writer, 503, {}, "the member is not running");
   if (request.path == "/raft") return StartMessage(request, writer);
+  if (request.path == "/raft/snapshot") return StartSnapshot(request, writer);
   if (request.path.starts_with("/raft/stream/")) return StartStream(request, writer);
   if (request.path == "/raft/probing") {
     writer.Reply(200, {{"content-type", "text/plain; charset=utf-8"}},
@@ -136,6 +138,12 @@ std::unique_ptr<http::RequestSink> TransportHandler::StartMessage(const http::Re
                                                                   http::ResponseWriter& writer) {
   if (Refuse(request, writer, "POST")) return std::make_unique<IgnoringSink>();
   return std::make_unique<MessageSink>(core_, SenderOf(request), writer);
+}
+
+std::unique_ptr<http::RequestSink> TransportHandler::StartSnapshot(const http::Request& request,
+                                                                   http::ResponseWriter& writer) {
+  if (Refuse(request, writer, "POST")) return std::make_unique<IgnoringSink>();
+  return std::make_unique<SnapshotSink>(core_, SenderOf(request), writer);
 }
 
 std::unique_ptr<http::RequestSink> TransportHandler::StartStream(const http::Request& request,

@@ -17,6 +17,8 @@ class TransportHandler final : public http::Handler {
 
  private:
   std::unique_ptr<http::RequestSink> StartMessage(const http::Request& request, http::ResponseWriter& writer);
+  std::unique_ptr<http::RequestSink> StartSnapshot(const http::Request& request,
+                                                   http::ResponseWriter& writer);
   std::unique_ptr<http::RequestSink> StartStream(const http::Request& request, http::ResponseWriter& writer);
   /// True: the request was refused, for its method or for who sends it.
   bool Refuse(const http::Request& request, http::ResponseWriter& writer, std::string_view method);

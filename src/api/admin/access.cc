@@ -28,6 +28,8 @@ class CorsWriter final : public http::ResponseWriter {
   void End(const http::Headers& trailers) override { inner_.End(trailers); }
   void Abort(uint32_t code) override { inner_.Abort(code); }
   size_t buffered() const override { return inner_.buffered(); }
+  void PauseInput() override { inner_.PauseInput(); }
+  void ResumeInput() override { inner_.ResumeInput(); }
   bool Keep(ptrdiff_t bytes) override { return inner_.Keep(bytes); }
 
  private:

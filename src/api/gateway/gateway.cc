@@ -212,6 +212,8 @@ class CallSink : public http::RequestSink, private http::ResponseWriter {
   void End(const http::Headers& trailers) override { EndOfCall(StatusOf(trailers)); }
   void Abort(uint32_t) override { EndOfCall(absl::InternalError("the call was broken off")); }
   size_t buffered() const override { return writer_.buffered(); }
+  void PauseInput() override { writer_.PauseInput(); }
+  void ResumeInput() override { writer_.ResumeInput(); }
   bool Keep(ptrdiff_t bytes) override { return writer_.Keep(bytes); }
 
   const Route& route_;
