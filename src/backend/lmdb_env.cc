@@ -1,6 +1,9 @@
 #include "backend/lmdb_env.h"
 
+#include <fcntl.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
@@ -170,6 +173,15 @@ absl::Status LmdbEnv::CommitWrite(MDB_txn* txn) {
 absl::Status LmdbEnv::Sync() {
   const int rc = mdb_env_sync(env_, 1);
   return rc == 0 ? absl::OkStatus() : LmdbError(rc, "sync", data_path_);
+}
+
+absl::Status LmdbEnv::WriteOut() {
+  int fd = -1;
+  int rc = mdb_env_get_fd(env_, &fd);
+  constexpr unsigned kWriteAndWait =
+      SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+  if (rc == 0 && ::sync_file_range(fd, 0, 0, kWriteAndWait) != 0) rc = errno;
+  return rc == 0 ? absl::OkStatus() : LmdbError(rc, "write to", data_path_);
 }
 
 absl::Status LmdbEnv::BecomeDurable() {

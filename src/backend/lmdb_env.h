@@ -53,6 +53,8 @@ class LmdbEnv {
 
   /// Makes everything committed durable, and every later commit.
   absl::Status Sync();
+  /// Makes the system write what was committed, and waits; it need not be safe from a power cut yet.
+  absl::Status WriteOut();
   absl::Status BecomeDurable();
 
   absl::StatusOr<AppliedPosition> ReadPosition();

@@ -10,8 +10,6 @@ namespace {
 
 /// A step holds up a commit for a few milliseconds at most.
 constexpr uint64_t kStepBytes = 1 << 20;
-/// The system is made to write that often, so that no later sync has much to do.
-constexpr uint64_t kSyncBytes = 32 << 20;
 
 }  // namespace
 
@@ -36,25 +34,22 @@ absl::StatusOr<std::shared_ptr<OnlineCopy>> OnlineCopy::Start(std::shared_ptr<Lm
 }
 
 absl::Status OnlineCopy::Run() {
-  uint64_t unsynced = 0;
   for (;;) {
     if (cancelled_.load(std::memory_order_relaxed)) return absl::CancelledError("defragmentation cancelled");
     {
       const TurnLockHolder turn(turn_);
       KVORUM_RETURN_IF_ERROR(mirror_status_);
       if (bucket_ == kBucketCount) break;
-      KVORUM_ASSIGN_OR_RETURN(const uint64_t copied, Step());
-      unsynced += copied;
+      KVORUM_RETURN_IF_ERROR(Step());
     }
-    if (unsynced >= kSyncBytes) {
-      KVORUM_RETURN_IF_ERROR(target_->Sync());
-      unsynced = 0;
-    }
+    // Whoever syncs another file meanwhile, such as the log, may have to wait for what is being written here:
+    // the file system orders new data before its journal. So never much at a time.
+    KVORUM_RETURN_IF_ERROR(target_->WriteOut());
   }
   return target_->Sync();
 }
 
-absl::StatusOr<uint64_t> OnlineCopy::Step() {
+absl::Status OnlineCopy::Step() {
   KVORUM_ASSIGN_OR_RETURN(MDB_txn * read, source_->BeginRead());
   const absl::Cleanup end = [&] { source_->EndRead(read); };
   KVORUM_ASSIGN_OR_RETURN(MDB_txn * write, target_->BeginWrite());
@@ -81,8 +76,7 @@ absl::StatusOr<uint64_t> OnlineCopy::Step() {
     }
   }
   std::move(abort).Cancel();
-  KVORUM_RETURN_IF_ERROR(target_->CommitWrite(write));
-  return copied;
+  return target_->CommitWrite(write);
 }
 
 bool OnlineCopy::Reached(Bucket bucket, std::string_view key) const {

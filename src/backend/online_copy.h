@@ -71,7 +71,7 @@ class OnlineCopy {
       : source_(std::move(source)), target_(std::move(target)) {}
 
   /// Copies a step's worth; the bytes copied.
-  absl::StatusOr<uint64_t> Step() ABSL_EXCLUSIVE_LOCKS_REQUIRED(turn_);
+  absl::Status Step() ABSL_EXCLUSIVE_LOCKS_REQUIRED(turn_);
   absl::Status Mirror(const std::vector<std::shared_ptr<WriteBuffer>>& buffers)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(turn_);
   bool Reached(Bucket bucket, std::string_view key) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(turn_);
