@@ -134,6 +134,13 @@ class Member : public PeerReceiver {
   virtual void HashKv(int64_t revision, absl::AnyInvocable<void(absl::StatusOr<mvcc::HashResult>)> done) = 0;
   /// The hash over the whole database (reference: v3-api.md §6.11 Hash).
   virtual void HashDatabase(absl::AnyInvocable<void(absl::StatusOr<uint32_t>)> done) = 0;
+  /// The whole database as of one position of the log. Everything up to there was committed to disk when the
+  /// view was made, so that it has nothing that a finished compaction removed.
+  struct DatabaseView {
+    std::unique_ptr<backend::ReadView> view;
+    backend::AppliedPosition position;
+  };
+  virtual void ReadDatabase(absl::AnyInvocable<void(absl::StatusOr<DatabaseView>)> done) = 0;
 
   /// The granted TTL, or "lease not found". Never a log entry: done in the leader's memory. `done` may run
   /// inside the call, here and in LeaseTimeToLive, where nothing has to be waited for.

@@ -282,6 +282,18 @@ void MemberImpl::HashDatabase(absl::AnyInvocable<void(absl::StatusOr<uint32_t>)>
       [this, done = std::move(done)]() mutable { done(HashBackend(*ports_.backend)); });
 }
 
+void MemberImpl::ReadDatabase(absl::AnyInvocable<void(absl::StatusOr<DatabaseView>)> done) {
+  if (stopped_.load()) return done(StoppedError());
+  ports_.backend->Commit([this, done = std::move(done)](absl::Status status) mutable {
+    if (!status.ok()) return done(std::move(status));
+    // Where entries are applied none is half applied, so view and position belong together.
+    ports_.apply_executor->Post([this, done = std::move(done)]() mutable {
+      if (stopped_.load()) return done(StoppedError());
+      done(DatabaseView{.view = ports_.backend->NewReadView(), .position = ports_.backend->applied()});
+    });
+  });
+}
+
 void MemberImpl::CatchUpWatchers() {
   if (stopped_.load()) return;
   if (!store_->watch_hub().CatchUpStep(kCatchUpRecords)) return;

@@ -47,6 +47,7 @@ class MemberImpl final : public Member {
   void Defragment(absl::AnyInvocable<void(absl::Status)> done) override;
   void HashKv(int64_t revision, absl::AnyInvocable<void(absl::StatusOr<mvcc::HashResult>)> done) override;
   void HashDatabase(absl::AnyInvocable<void(absl::StatusOr<uint32_t>)> done) override;
+  void ReadDatabase(absl::AnyInvocable<void(absl::StatusOr<DatabaseView>)> done) override;
   void RenewLease(LeaseId id, absl::AnyInvocable<void(absl::StatusOr<int64_t>)> done) override {
     lease_requests_->Renew(id, std::move(done));
   }

@@ -233,6 +233,11 @@ Executor& Core::bulk_executor() {
   return *bulk_[next_bulk_.fetch_add(1, std::memory_order_relaxed) % bulk_.size()];
 }
 
+void Core::StopReaders() {
+  for (const auto& executor : bulk_) executor->Stop();
+  snapshot_executor_.Stop();
+}
+
 Services::Services(const ServicesOptions& options) {
   KVORUM_CHECK(options.member != nullptr && options.metrics != nullptr);
   core_ = std::make_unique<Core>(options);
@@ -253,12 +258,15 @@ grpc::ServerOptions Services::ServerOptions() {
   return options;
 }
 
+void Services::Stop() { core_->StopReaders(); }
+
 void Services::Register(grpc::Server* server) {
   RegisterKv(core_.get(), server);
   RegisterWatch(core_.get(), server);
   RegisterLease(core_.get(), server);
   RegisterCluster(core_.get(), server);
   RegisterMaintenance(core_.get(), server);
+  RegisterSnapshot(core_.get(), server);
 }
 
 }  // namespace kvorum::api_v3

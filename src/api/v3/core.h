@@ -53,6 +53,9 @@ class Services::Core {
 
   /// Where long reads run, so that no I/O loop stands still for them.
   Executor& bulk_executor();
+  /// Where the whole database is read, which may take minutes: apart from the ranges.
+  Executor& snapshot_executor() { return snapshot_executor_; }
+  void StopReaders();
 
   // Counters of streams that count themselves (metrics.md §2.4).
   metrics::Counter& client_received_bytes() { return client_received_bytes_; }
@@ -99,7 +102,9 @@ class Services::Core {
   std::atomic<bool> capable_{true};
   std::atomic<uint64_t> capable_at_{0};
   std::atomic<size_t> next_bulk_{0};
-  std::vector<std::unique_ptr<ThreadExecutor>> bulk_;  // last: their tasks use the rest
+  // Last: their tasks use the rest.
+  std::vector<std::unique_ptr<ThreadExecutor>> bulk_;
+  ThreadExecutor snapshot_executor_{"read-snapshot"};
 };
 
 using Core = Services::Core;
@@ -110,5 +115,6 @@ void RegisterWatch(Core* core, grpc::Server* server);
 void RegisterLease(Core* core, grpc::Server* server);
 void RegisterCluster(Core* core, grpc::Server* server);
 void RegisterMaintenance(Core* core, grpc::Server* server);
+void RegisterSnapshot(Core* core, grpc::Server* server);
 
 }  // namespace kvorum::api_v3

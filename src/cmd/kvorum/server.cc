@@ -452,6 +452,7 @@ void ServerImpl::Stop() {
   client_.Stop();
   loops_.Stop();
   peer_loops_.Stop();
+  services_->Stop();
   if (const absl::Status closed = backend_->Close(); !closed.ok()) {
     KVORUM_LOG(logger_, kError, "failed to close the backend", {"error", std::string(closed.message())});
   }

@@ -58,6 +58,7 @@ class FakeMember final : public member::Member {
   bool confirm_at_once = true;  ///< else later, with read_status
   absl::Status quota_status;
   absl::Status defragment_status;
+  absl::Status database_status;
   absl::Status compacted_status;
   std::function<absl::StatusOr<int64_t>(LeaseId id)> on_renew;
   std::vector<member::Alarm> alarm_list;
@@ -139,6 +140,12 @@ class FakeMember final : public member::Member {
   }
   void HashDatabase(absl::AnyInvocable<void(absl::StatusOr<uint32_t>)> done) override {
     executor_.Post([done = std::move(done)]() mutable { done(77); });
+  }
+  void ReadDatabase(absl::AnyInvocable<void(absl::StatusOr<DatabaseView>)> done) override {
+    executor_.Post([this, done = std::move(done)]() mutable {
+      if (!database_status.ok()) return done(database_status);
+      done(DatabaseView{.view = backend().NewReadView(), .position = backend().applied()});
+    });
   }
   void RenewLease(LeaseId id, absl::AnyInvocable<void(absl::StatusOr<int64_t>)> done) override {
     if (!on_renew) return done(lessor_->Renew(id));
