@@ -7,6 +7,7 @@
 namespace kvorum::backend {
 
 /// A backend in memory that keeps what was committed apart from what was not, for tests and the simulator.
+/// Everything is done, and `done` called, when the call returns; but for a Commit within an entry.
 class MemoryBackend : public Backend {
  public:
   static std::unique_ptr<MemoryBackend> Create();

@@ -12,6 +12,8 @@
 #include "cluster/cluster.h"
 #include "cluster/v2_store_json.h"
 #include "fmt/format.h"
+#include "member/entry_applier.h"
+#include "member/request_view.h"
 #include "snap/snapshotter.h"
 
 namespace kvorum::bootstrap {
@@ -34,26 +36,6 @@ std::optional<std::pair<int, int>> MajorMinor(std::string_view version) {
   const auto minor = std::from_chars(version.data() + dot + 1, end, numbers.second);
   if (major.ec != std::errc() || minor.ec != std::errc()) return std::nullopt;
   return numbers;
-}
-
-/// Whether there is a part of ours for everything in it.
-absl::Status CheckUsable(backend::ReadView& file, const std::string& path) {
-  KVORUM_ASSIGN_OR_RETURN(const auto auth, file.Get(Bucket::kAuth, "authEnabled"));
-  if (auth && auth->size() == 1 && auth->front() != 0) {
-    return absl::FailedPreconditionError(
-        fmt::format("{}: authentication is enabled, which this version does not have: with it every client "
-                    "could do everything",
-                    path));
-  }
-  KVORUM_ASSIGN_OR_RETURN(const auto version, file.Get(Bucket::kMeta, kStorageVersionKey));
-  if (!version) return absl::OkStatus();
-  const auto numbers = MajorMinor(*version);
-  if (!numbers) return absl::DataLossError(fmt::format("{}: bad storage version \"{}\"", path, *version));
-  if (*numbers > *MajorMinor(kStorageVersion)) {
-    return absl::FailedPreconditionError(fmt::format(
-        "{}: storage version {} is newer than {}, the newest known", path, *version, kStorageVersion));
-  }
-  return absl::OkStatus();
 }
 
 absl::Status WaitFor(absl::FunctionRef<void(absl::AnyInvocable<void(absl::Status)>)> start) {
@@ -189,10 +171,20 @@ class Importer {
     for (Index next = snapshot_index_ + 1; next.value() <= position.index;) {
       KVORUM_ASSIGN_OR_RETURN(const std::vector<raft::Entry> entries,
                               log_.Entries(next, Index(position.index + 1), uint64_t{1} << 20));
-      for (const raft::Entry& entry : entries) KVORUM_RETURN_IF_ERROR(FollowConfChange(entry, &cluster));
+      for (const raft::Entry& entry : entries) {
+        KVORUM_RETURN_IF_ERROR(CheckLegacy(entry));
+        KVORUM_RETURN_IF_ERROR(FollowConfChange(entry, &cluster));
+      }
       next = entries.back().index + 1;
     }
     return absl::OkStatus();
+  }
+
+  /// Requests of the v2 API are not in the database, applied or not.
+  static absl::Status CheckLegacy(const raft::Entry& entry) {
+    const bool request = entry.type == raft::EntryType::kNormal && !entry.data.empty();
+    if (!request || member::ParseEntry(entry.data.view())) return absl::OkStatus();
+    return member::EntryApplier::CheckAppliable(entry);
   }
 
   /// Makes the database's copy agree. What members said of themselves is newest there.
@@ -231,6 +223,25 @@ class Importer {
 };
 
 }  // namespace
+
+absl::Status CheckUsable(backend::ReadView& database, const std::string& path) {
+  KVORUM_ASSIGN_OR_RETURN(const auto auth, database.Get(Bucket::kAuth, "authEnabled"));
+  if (auth && auth->size() == 1 && auth->front() != 0) {
+    return absl::FailedPreconditionError(
+        fmt::format("{}: authentication is enabled, which this version does not have: with it every client "
+                    "could do everything",
+                    path));
+  }
+  KVORUM_ASSIGN_OR_RETURN(const auto version, database.Get(Bucket::kMeta, kStorageVersionKey));
+  if (!version) return absl::OkStatus();
+  const auto numbers = MajorMinor(*version);
+  if (!numbers) return absl::DataLossError(fmt::format("{}: bad storage version \"{}\"", path, *version));
+  if (*numbers > *MajorMinor(kStorageVersion)) {
+    return absl::FailedPreconditionError(fmt::format(
+        "{}: storage version {} is newer than {}, the newest known", path, *version, kStorageVersion));
+  }
+  return absl::OkStatus();
+}
 
 absl::Status ImportDatabase(const Options& options, backend::Backend& backend, Prepared& prepared) {
   return Importer(options, backend, prepared).Run();

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <string>
+
 #include "absl/status/status.h"
 #include "backend/backend.h"
 #include "bootstrap/bootstrap.h"
@@ -16,5 +18,9 @@ namespace kvorum::bootstrap {
 /// does not fit the log, FailedPrecondition for what there is no part for (authentication, v2 keys, a later
 /// release's form).
 absl::Status ImportDatabase(const Options& options, backend::Backend& backend, Prepared& prepared);
+
+/// Whether there is a part of ours for everything in a database that another program may have written: OK, or
+/// FailedPrecondition, with `path` in the text.
+absl::Status CheckUsable(backend::ReadView& database, const std::string& path);
 
 }  // namespace kvorum::bootstrap

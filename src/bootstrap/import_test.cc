@@ -10,6 +10,7 @@
 #include "cluster/v2_store_json.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "member/request.h"
 #include "raft/codec.h"
 #include "snap/snapshotter.h"
 
@@ -61,6 +62,7 @@ class ImportTest : public ::testing::Test {
             raft::Encode(raft::ConfChange{.node_id = raft::NodeId(members_[i - 1].id.value()),
                                           .context = Bytes::Copy(cluster::ToJson(members_[i - 1]))}));
       }
+      if (i == kLast && !last_data_.is_null()) entry.data = last_data_;
       entries.push_back(std::move(entry));
     }
     const wal::Batch batch{.hard_state = {.term = Term(2), .commit = Index(kLast)}, .entries = entries};
@@ -104,6 +106,7 @@ class ImportTest : public ::testing::Test {
   const kvorum::testing::TempDirectory temp_;
   Options options_;
   Prepared prepared_;
+  Bytes last_data_;                       ///< of the log's last entry
   std::vector<cluster::Member> members_;  ///< by id
   std::unique_ptr<backend::MemoryBackend> backend_ = backend::MemoryBackend::Create();
   std::unique_ptr<backend::MemoryBackend> theirs_ = backend::MemoryBackend::Create();
@@ -214,6 +217,16 @@ TEST_F(ImportTest, RefusesWhatItCannotBeAndLeavesItThere) {
   theirs_ = backend::MemoryBackend::Create();
   ASSERT_NO_FATAL_FAILURE(WriteFile("db", {.index = 3}));
   refused(absl::StatusCode::kFailedPrecondition, "there is no log");
+}
+
+TEST_F(ImportTest, RefusesALogWithKeysOfTheV2Api) {
+  last_data_ = member::BuildLegacyPut("/1/key", "value", member::RequestId(5));
+  ASSERT_NO_FATAL_FAILURE(WriteLog());
+  ASSERT_NO_FATAL_FAILURE(WriteFile("db", {.index = kLast}));
+  const absl::Status status = Start();
+  EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("PUT /1/key"));
+  EXPECT_TRUE(PosixEnv().Exists(Path("db")));
 }
 
 TEST_F(ImportTest, AnEmptyDatabaseWithoutALogIsAFirstStartThatEndedEarly) {

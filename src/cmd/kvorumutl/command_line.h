@@ -1,0 +1,59 @@
+#pragma once
+
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace kvorum::utl {
+
+/// One flag of a command, as etcdutl's: `--name value`, `--name=value`, and for a switch `--name` alone.
+struct Flag {
+  std::string_view name;
+  std::string_view default_value;
+  std::string_view help;
+  bool is_switch = false;
+  char shorthand = 0;  ///< `-w value`; 0: none
+};
+
+/// What stands behind a command's name.
+class Arguments {
+ public:
+  /// Flags may stand anywhere before "--". Errors: InvalidArgument with the command line's text, "unknown
+  /// flag: --x" and so on.
+  static absl::StatusOr<Arguments> Parse(std::span<const Flag> flags, std::span<const std::string> words);
+
+  bool help() const { return help_; }
+  const std::vector<std::string>& rest() const { return rest_; }
+  /// REQUIRES, of these: `name` is a flag of the command
+  const std::string& Text(std::string_view name) const;
+  bool IsGiven(std::string_view name) const;
+  /// REQUIRES, too: the flag is a switch
+  bool IsOn(std::string_view name) const { return Text(name) == "true"; }
+  /// Errors: InvalidArgument where the text is no number.
+  absl::StatusOr<uint64_t> Number(std::string_view name) const;
+
+ private:
+  struct Value {
+    std::string text;
+    bool given = false;
+  };
+
+  absl::Status Take(std::span<const Flag> flags, std::span<const std::string> words, size_t* at);
+  absl::Status Set(const Flag& flag, std::string_view text);
+
+  bool help_ = false;
+  std::vector<std::string> rest_;
+  std::map<std::string, Value, std::less<>> values_;
+};
+
+/// "a=http://x,a=http://y,b=http://z": the URLs of each name. InvalidArgument where a part has no name.
+absl::StatusOr<std::map<std::string, std::vector<std::string>>> ParseInitialCluster(std::string_view text);
+/// The parts between commas.
+std::vector<std::string> SplitList(std::string_view text);
+
+}  // namespace kvorum::utl
