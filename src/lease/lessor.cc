@@ -64,7 +64,7 @@ class LessorImpl final : public Lessor {
         own_registry_(options.metrics == nullptr ? std::make_unique<metrics::Registry>() : nullptr),
         metrics_(options.metrics == nullptr ? *own_registry_ : *options.metrics) {}
 
-  absl::Status Load();
+  absl::Status Reload() override;
 
   absl::StatusOr<int64_t> Grant(LeaseId id, int64_t ttl_seconds) override;
   absl::StatusOr<std::vector<std::string>> KeysOf(LeaseId id) const override;
@@ -134,13 +134,12 @@ LessorImpl::Metrics::Metrics(metrics::Registry& registry)
       ttl(registry.NewHistogram("etcd_debugging_lease_ttl_total", "Bucketed histogram of lease TTLs.", 1, 2,
                                 24)) {}
 
-absl::Status LessorImpl::Load() {
-  absl::MutexLock lock(&mutex_);
+absl::Status LessorImpl::Reload() {
+  absl::flat_hash_map<LeaseId, Lease> leases;
   absl::Status malformed;
   const auto view = backend_.NewReadView();
   KVORUM_RETURN_IF_ERROR(
       view->Scan(Bucket::kLease, "", "", [&](std::string_view key, std::string_view value) {
-        mutex_.AssertHeld();
         const absl::StatusOr<StoredLease> stored = DecodeStoredLease(key, value);
         if (!stored.ok()) {
           malformed = stored.status();
@@ -149,10 +148,14 @@ absl::Status LessorImpl::Load() {
         Lease lease;
         lease.granted_ttl = std::max(stored->ttl_seconds, min_ttl_);
         lease.remaining_ttl = stored->remaining_ttl_seconds;
-        leases_.emplace(stored->id, std::move(lease));
+        leases.emplace(stored->id, std::move(lease));
         return true;
       }));
-  return malformed;
+  KVORUM_RETURN_IF_ERROR(malformed);
+  Demote();
+  absl::MutexLock lock(&mutex_);
+  leases_.swap(leases);
+  return absl::OkStatus();
 }
 
 void LessorImpl::Persist(LeaseId id, const Lease& lease) {
@@ -461,7 +464,7 @@ absl::StatusOr<std::unique_ptr<Lessor>> Lessor::Open(const LessorOptions& option
   KVORUM_CHECK(options.backend != nullptr && options.clock != nullptr);
   KVORUM_CHECK(options.min_ttl_seconds > 0 && options.checkpoint_interval.count() > 0);
   auto lessor = std::make_unique<LessorImpl>(options);
-  KVORUM_RETURN_IF_ERROR(lessor->Load());
+  KVORUM_RETURN_IF_ERROR(lessor->Reload());
   return lessor;
 }
 

@@ -53,6 +53,10 @@ class Lessor {
   static absl::StatusOr<std::unique_ptr<Lessor>> Open(const LessorOptions& options);
   virtual ~Lessor() = default;
 
+  /// Goes over to what the backend holds now, as Open does; this member is not the primary any more. Writer
+  /// only. Errors: DataLoss, after which the lessor is of no use.
+  virtual absl::Status Reload() = 0;
+
   // From the log.
 
   /// The granted TTL. Errors: NotFound for id 0, Exists, TtlTooLarge.

@@ -285,8 +285,19 @@ void Applier::CutIfDue(raft::Term term) {
   });
 }
 
-void Applier::Install(raft::Snapshot, absl::AnyInvocable<void()>) {
-  loop_->Fail(absl::UnimplementedError("a snapshot cannot be installed"));
+void Applier::Install(raft::Snapshot snapshot, absl::AnyInvocable<void()> installed) {
+  ports_.apply_executor->Post(
+      [this, snapshot = std::move(snapshot), installed = std::move(installed)]() mutable {
+        if (stopped_ || parts_.state->failed.load()) return;
+        const uint64_t index = snapshot.metadata.index.value();
+        parts_.installer->Run(std::move(snapshot),
+                              [this, index, installed = std::move(installed)](absl::Status status) mutable {
+                                if (!status.ok()) return loop_->Fail(status);
+                                last_snapshot_ = last_cut_ = index;
+                                bytes_since_cut_ = 0;
+                                installed();
+                              });
+      });
 }
 
 }  // namespace kvorum::member

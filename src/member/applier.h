@@ -10,6 +10,7 @@
 #include "member/entry_applier.h"
 #include "member/membership_applier.h"
 #include "member/raft_loop.h"
+#include "member/snapshot_installer.h"
 #include "member/waiters.h"
 #include "mvcc/store.h"
 
@@ -27,6 +28,7 @@ class Applier final : public RaftLoop::Applier {
     AlarmStore* alarms = nullptr;
     EntryApplier* entries = nullptr;
     MembershipApplier* membership = nullptr;
+    SnapshotInstaller* installer = nullptr;
     Compactor* compactor = nullptr;
     SharedState* state = nullptr;
     Metrics* metrics = nullptr;

@@ -14,6 +14,10 @@ void Compactor::Run() {
 
 void Compactor::Step() {
   if (stopped_) return;
+  if (paused_) {
+    running_ = false;
+    return;
+  }
   if (store_->CompactStep(options_.compaction_batch_limit)) {
     timer_ = ports_.apply_executor->PostAfter(options_.compaction_sleep_interval, [this] { Step(); });
     return;
@@ -22,9 +26,15 @@ void Compactor::Step() {
   Finished();
 }
 
+void Compactor::Resume() {
+  paused_ = false;
+  Run();
+  if (!running_) Finished();
+}
+
 void Compactor::Wait(int64_t revision, Done done) {
   waiting_.emplace(revision, std::move(done));
-  if (!store_->compacting()) Finished();
+  if (!store_->compacting() && !paused_) Finished();
 }
 
 void Compactor::Finished() {

@@ -22,6 +22,9 @@ class Compactor {
   /// `done` when everything up to `revision` is removed, durably. REQUIRES: a compaction to `revision` or
   /// later was accepted.
   void Wait(int64_t revision, absl::AnyInvocable<void(absl::Status)> done);
+  /// Nothing is compacted until `Resume`, by when the store may be another.
+  void Pause() { paused_ = true; }
+  void Resume();
   void Stop(const absl::Status& status);
 
  private:
@@ -35,6 +38,7 @@ class Compactor {
   const Ports ports_;
   bool running_ = false;
   bool stopped_ = false;
+  bool paused_ = false;
   Executor::TimerId timer_ = 0;
   std::multimap<int64_t, Done> waiting_;  // by revision
 };

@@ -66,6 +66,9 @@ MemberImpl::~MemberImpl() = default;
 
 absl::Status MemberImpl::Open(StartState start) {
   KVORUM_RETURN_IF_ERROR(cluster_.Load());
+  KVORUM_ASSIGN_OR_RETURN(const raft::Snapshot snapshot, start.log->GetSnapshot());
+  const bool just_installed = snapshot.metadata.index.value() == ports_.backend->applied().index;
+  if (just_installed && !snapshot.empty()) RestoreMembership(snapshot, cluster_, *ports_.logger);
   KVORUM_RETURN_IF_ERROR(CheckStart(start));
   KVORUM_RETURN_IF_ERROR(OpenState());
   KVORUM_RETURN_IF_ERROR(OpenLoop(std::move(start)));
@@ -147,6 +150,15 @@ absl::Status MemberImpl::OpenLoop(StartState start) {
           .on_removed = [this] { ports_.apply_executor->PostAfter(kRemovedDelay, [this] { OnRemoved(); }); }},
       conf_state.value_or(raft::ConfState{}), ports_);
   AddPeers(start);
+  installer_ = std::make_unique<SnapshotInstaller>(SnapshotInstaller::Parts{.store = store_.get(),
+                                                                            .lessor = lessor_.get(),
+                                                                            .cluster = &cluster_,
+                                                                            .alarms = &alarms_,
+                                                                            .membership = membership_.get(),
+                                                                            .compactor = compactor_.get(),
+                                                                            .state = state_.get(),
+                                                                            .metrics = &metrics_},
+                                                   ports_);
   Applier::Parts parts;
   parts.store = store_.get();
   parts.lessor = lessor_.get();
@@ -159,6 +171,7 @@ absl::Status MemberImpl::OpenLoop(StartState start) {
   parts.snapshot_index = start.log->FirstIndex() - 1;
   parts.on_leading = [this] { version_keeper_.OnLeading(); };
   parts.membership = membership_.get();
+  parts.installer = installer_.get();
   applier_ = std::make_unique<Applier>(parts, options_, ports_);
 
   RaftLoop::Setup setup;
@@ -305,13 +318,31 @@ void MemberImpl::CatchUpWatchers() {
 void MemberImpl::Receive(raft::Message message) {
   // The database comes with a snapshot, so it is taken over by another way than a message alone.
   if (message.type == raft::MessageType::kSnap) return;
-  if (cluster_.IsRemoved(MemberId(message.from.value()))) {
-    KVORUM_LOG(*ports_.logger, kWarn, "rejected Raft message from removed member",
-               LogField::Id("local-member-id", id().value()),
-               LogField::Id("removed-member-id", message.from.value()));
-    return;
+  if (!IsFromRemoved(message)) loop_->Receive(std::move(message));
+}
+
+bool MemberImpl::IsFromRemoved(const raft::Message& message) const {
+  if (!cluster_.IsRemoved(MemberId(message.from.value()))) return false;
+  KVORUM_LOG(*ports_.logger, kWarn, "rejected Raft message from removed member",
+             LogField::Id("local-member-id", id().value()),
+             LogField::Id("removed-member-id", message.from.value()));
+  return true;
+}
+
+void MemberImpl::ReceiveSnapshot(raft::Message message, absl::AnyInvocable<void(absl::Status)> done) {
+  if (message.type != raft::MessageType::kSnap || !message.snapshot || message.snapshot->empty()) {
+    return done(absl::InvalidArgumentError("wrong raft message type"));
   }
-  loop_->Receive(std::move(message));
+  if (IsFromRemoved(message)) {
+    return done(absl::PermissionDeniedError("cannot process message from removed member"));
+  }
+  // Its file comes first: what the core gets to know of it may be noted in the log at once.
+  raft::Snapshot snapshot = *message.snapshot;
+  ports_.snapshots->Save(std::move(snapshot), [this, message = std::move(message),
+                                               done = std::move(done)](absl::Status status) mutable {
+    if (status.ok()) loop_->Receive(std::move(message));
+    done(std::move(status));
+  });
 }
 
 void MemberImpl::OnRemoved() {

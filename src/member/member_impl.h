@@ -56,9 +56,7 @@ class MemberImpl final : public Member {
     lease_requests_->TimeToLive(id, with_keys, std::move(done));
   }
   void Receive(raft::Message message) override;
-  void ReceiveSnapshot(raft::Message, absl::AnyInvocable<void(absl::Status)> done) override {
-    done(absl::UnimplementedError("not there yet"));
-  }
+  void ReceiveSnapshot(raft::Message message, absl::AnyInvocable<void(absl::Status)> done) override;
   void ReportUnreachable(raft::NodeId id) override { loop_->ReportUnreachable(id); }
   void ReportSnapshot(raft::NodeId id, bool finished) override { loop_->ReportSnapshot(id, finished); }
   void OnRemoved() override;
@@ -106,6 +104,7 @@ class MemberImpl final : public Member {
   absl::Status CheckStart(const StartState& start) const;
   absl::Status OpenLoop(StartState start);
   void AddPeers(const StartState& start);
+  bool IsFromRemoved(const raft::Message& message) const;
   void CatchUpWatchers();
   void RaiseNoSpace();
 
@@ -129,6 +128,7 @@ class MemberImpl final : public Member {
   std::unique_ptr<Compactor> compactor_;
   std::unique_ptr<EntryApplier> entries_;
   std::unique_ptr<MembershipApplier> membership_;
+  std::unique_ptr<SnapshotInstaller> installer_;
   std::unique_ptr<Applier> applier_;
   std::unique_ptr<RaftLoop> loop_;
   std::unique_ptr<LeaseKeeper> lease_keeper_;

@@ -152,6 +152,8 @@ void RaftLoop::WriteSnapshotRecord(raft::SnapshotMetadata metadata, absl::AnyInv
     if (!status.ok()) return Fail(status);
     WithCore([this, index, done = std::move(done)](raft::RawNode&) mutable {
       ports_.log->ReleaseTo(index);
+      // The database reaches as far, so one that came with a snapshot up to here was installed or not needed.
+      ports_.snapshots->ReleaseDatabases(index);
       done();
     });
   };

@@ -30,6 +30,11 @@ class Compactor {
   /// From now on everything that a reader at `revision` does not see is to go. A compaction under way becomes
   /// part of this one.
   void Start(int64_t revision);
+  /// Forgets what was to be done: there is another database.
+  void Cancel() {
+    phase_ = Phase::kIdle;
+    runs_.clear();
+  }
   /// False when all is done, and written down as done.
   bool Step(size_t max_records);
   bool active() const { return phase_ != Phase::kIdle; }

@@ -22,18 +22,28 @@ struct StoreImpl::KeepSet {
   std::vector<Revision> kept;  ///< ascending
 };
 
-absl::StatusOr<StoreImpl::KeepSet> StoreImpl::CollectKeepSet(int64_t at, int64_t compacted) {
+/// What is hashed; a compaction or another database meanwhile makes it begin again.
+struct StoreImpl::HashTarget {
+  int64_t at = 0;
+  int64_t compacted = -1;
+  uint64_t generation = 0;
+};
+
+absl::StatusOr<StoreImpl::KeepSet> StoreImpl::CollectKeepSet(const HashTarget& target) {
+  const auto [at, compacted, generation] = target;
   KeepSet keep;
   std::vector<Revision> survivors;  // of the compaction itself
   std::string cursor;
   for (bool more = true; more;) {
     absl::ReaderMutexLock lock(&mutex_);
-    if (compact_revision() != compacted) return absl::AbortedError("compacted meanwhile");
+    if (compact_revision() != compacted || generation_.load() != generation) {
+      return absl::AbortedError("compacted meanwhile");
+    }
     std::string from = cursor;
     more = index_.NewestSome(at, kKeysPerHold, &cursor, [&](KeyHistory::Item item) {
       if (item.tombstone != 0) return;
       keep.nothing_lives = false;
-      if (item.main <= compacted) keep.kept.push_back(item.revision());
+      if (item.main <= target.compacted) keep.kept.push_back(item.revision());
     });
     if (!keep.nothing_lives || compacted < 0) continue;
     index_.NewestSome(compacted, kKeysPerHold, &from, [&](KeyHistory::Item item) {
@@ -45,12 +55,13 @@ absl::StatusOr<StoreImpl::KeepSet> StoreImpl::CollectKeepSet(int64_t at, int64_t
   return keep;
 }
 
-absl::StatusOr<uint32_t> StoreImpl::HashRecords(int64_t at, int64_t compacted, const KeepSet& keep) {
+absl::StatusOr<uint32_t> StoreImpl::HashRecords(const HashTarget& target, const KeepSet& keep) {
+  const int64_t compacted = target.compacted;
   uint32_t crc = Crc32c(0, backend::BucketName(backend::Bucket::kKey));
   auto kept = keep.kept.begin();
   absl::Status bad;
   std::string next(RevisionKey({0, 0}).view());
-  const std::string end(RevisionKey({at + 1, 0}).view());
+  const std::string end(RevisionKey({target.at + 1, 0}).view());
   for (bool more = true; more;) {
     more = false;
     size_t seen = 0;
@@ -72,7 +83,9 @@ absl::StatusOr<uint32_t> StoreImpl::HashRecords(int64_t at, int64_t compacted, c
       crc = Crc32c(Crc32c(crc, key), value);
       return true;
     };
-    const std::unique_ptr<backend::ReadView> view = backend_->NewReadView();
+    uint64_t generation = 0;
+    const std::unique_ptr<backend::ReadView> view = NewView(&generation);
+    if (generation != target.generation) return absl::AbortedError("replaced meanwhile");
     KVORUM_RETURN_IF_ERROR(view->Scan(backend::Bucket::kKey, next, end, visit));
     KVORUM_RETURN_IF_ERROR(bad);
   }
@@ -84,17 +97,21 @@ absl::StatusOr<HashResult> StoreImpl::Hash(int64_t revision) {
   const MonotonicTime start = clock_ == nullptr ? MonotonicTime() : clock_->Now();
   for (;;) {
     HashResult result;
+    HashTarget target;
     {
       absl::ReaderMutexLock lock(&mutex_);
+      target.generation = generation_.load();
       result.current_revision = current_revision();
       result.compact_revision = compact_revision();
       result.revision = revision <= 0 ? result.current_revision : revision;
       KVORUM_RETURN_IF_ERROR(CheckReadable(result.revision, result.current_revision));
     }
-    const absl::StatusOr<KeepSet> keep = CollectKeepSet(result.revision, result.compact_revision);
+    target.at = result.revision;
+    target.compacted = result.compact_revision;
+    const absl::StatusOr<KeepSet> keep = CollectKeepSet(target);
     if (absl::IsAborted(keep.status())) continue;
     KVORUM_RETURN_IF_ERROR(keep.status());
-    const absl::StatusOr<uint32_t> hash = HashRecords(result.revision, result.compact_revision, *keep);
+    const absl::StatusOr<uint32_t> hash = HashRecords(target, *keep);
     if (absl::IsAborted(hash.status())) continue;
     KVORUM_RETURN_IF_ERROR(hash.status());
     result.hash = *hash;

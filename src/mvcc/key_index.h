@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
@@ -73,6 +74,11 @@ class KeyIndex {
   /// included. False where it came to the end.
   bool NewestSome(int64_t at, size_t max_keys, std::string* cursor,
                   absl::FunctionRef<void(KeyHistory::Item)> visit) const;
+
+  void Swap(KeyIndex& other) {
+    std::swap(root_, other.root_);
+    std::swap(key_count_, other.key_count_);
+  }
 
   int64_t live_count() const;
   size_t key_count() const { return key_count_; }  ///< deleted ones included

@@ -45,11 +45,14 @@ absl::StatusOr<RangeResult> StoreImpl::Read(const RangeOptions& options, std::op
     absl::StatusOr<Found> found = Search(options, newest);
     // A compaction may pass a read on its way; one that wants the newest begins again.
     if (IsCompacted(found.status()) && options.revision <= 0) continue;
+    if (absl::IsAborted(found.status())) continue;
     if (!found.ok()) return found.status();
     RangeResult result{
         .revision = found->current, .count = found->count, .records = {}, .pin = nullptr, .unchecked = {}};
     if (found->revisions.empty()) return result;
-    result.pin = backend_->NewReadView();
+    uint64_t generation = 0;
+    result.pin = NewView(&generation);
+    if (generation != found->generation) continue;
     const absl::StatusOr<bool> complete = options.check_later
                                               ? FetchUnchecked(std::move(found->revisions), &result)
                                               : Fetch(found->revisions, &result);
@@ -68,6 +71,7 @@ absl::StatusOr<StoreImpl::Found> StoreImpl::Search(const RangeOptions& options,
   size_t want = 0;
   {
     absl::ReaderMutexLock lock(&mutex_);
+    found.generation = generation_.load(std::memory_order_acquire);
     found.current = newest.value_or(current_revision());
     found.at = options.revision <= 0 ? found.current : options.revision;
     KVORUM_RETURN_IF_ERROR(CheckReadable(found.at, found.current));
@@ -91,6 +95,9 @@ absl::Status StoreImpl::CollectAll(const KeyRange& range, size_t want, Found* fo
   while (found->revisions.size() < want) {
     const size_t stop = std::min(want, found->revisions.size() + kKeysPerHold);
     absl::ReaderMutexLock lock(&mutex_);
+    if (generation_.load(std::memory_order_acquire) != found->generation) {
+      return absl::AbortedError("replaced meanwhile");
+    }
     KVORUM_RETURN_IF_ERROR(CheckReadable(found->at, found->current));
     const IndexedKey* last = nullptr;
     index_.ForEach({cursor, range.end}, found->at, [&](const IndexedKey& key, Revision revision) {

@@ -91,6 +91,14 @@ class Store {
   /// Thread-safe; reads everything, so not on a request thread. Errors: as Range.
   virtual absl::StatusOr<HashResult> Hash(int64_t revision) = 0;
 
+  /// The backend's content is about to be replaced by another database's: until `Reload`, reads and watchers
+  /// go on with the content of now. Writer only. REQUIRES: no transaction is open
+  virtual void BeginReload() = 0;
+  /// Goes over to what the backend holds now, as Open does; results that are out keep what they show, and
+  /// watchers get what lies between from its history. Errors: DataLoss, after which the store is of no use.
+  /// Writer only. REQUIRES: BeginReload, and leases that were loaded anew without keys
+  virtual absl::Status Reload() = 0;
+
   virtual WatchHub& watch_hub() = 0;
 
   /// Live keys. Thread-safe.

@@ -18,12 +18,20 @@
 
 namespace kvorum::mvcc {
 
+class FrozenContent;
+
 /// How readers outside see all of a transaction or nothing: they read at a main revision that is at most
 /// `current_`, which the writer raises when the transaction's last change is in index and backend. What the
 /// index gains before that is newer than any such revision, and so not there for them.
+///
+/// When another database takes the place of this one, index and views must not be mixed. `generation_` rises
+/// when the backend's content is about to be replaced (from then on views are of what was frozen before) and
+/// when the index was; a reader whose view is not of the generation in which it looked at the index begins
+/// again.
 class StoreImpl final : public Store, public WatchHistory {
  public:
   explicit StoreImpl(const StoreOptions& options);
+  ~StoreImpl() override;
 
   /// Reads everything from the backend; before any other call.
   absl::Status Restore();
@@ -36,11 +44,16 @@ class StoreImpl final : public Store, public WatchHistory {
   bool CompactStep(size_t max_records) override;
   bool compacting() const override { return compacting_.load(std::memory_order_acquire); }
   absl::StatusOr<HashResult> Hash(int64_t revision) override;
+  void BeginReload() override;
+  absl::Status Reload() override;
   WatchHub& watch_hub() override { return hub_; }
   int64_t key_count() const override { return live_keys_.load(std::memory_order_relaxed); }
   void CheckInvariants() const override;
 
-  std::unique_ptr<backend::ReadView> NewView() override { return backend_->NewReadView(); }
+  std::unique_ptr<backend::ReadView> NewView() override {
+    uint64_t generation = 0;
+    return NewView(&generation);
+  }
   absl::StatusOr<int64_t> ReadChanges(backend::ReadView& view, int64_t from, int64_t to, size_t max_records,
                                       std::vector<HistoryChange>* changes) override;
   std::optional<std::string_view> RecordAt(backend::ReadView& view, std::string_view key,
@@ -51,6 +64,7 @@ class StoreImpl final : public Store, public WatchHistory {
 
   /// What a range found in the index.
   struct Found {
+    uint64_t generation = 0;
     int64_t current = 0;
     int64_t at = 0;  ///< the revision read
     int64_t count = 0;
@@ -66,16 +80,30 @@ class StoreImpl final : public Store, public WatchHistory {
   static absl::StatusOr<bool> Fetch(const std::vector<Revision>& revisions, RangeResult* result);
   static absl::StatusOr<bool> FetchUnchecked(std::vector<Revision> revisions, RangeResult* result);
 
-  absl::Status RestoreRecords();
+  /// A view of the content that belongs to the index, and when that was.
+  std::unique_ptr<backend::ReadView> NewView(uint64_t* generation);
+
+  /// What is built from the backend's content.
+  struct Content {
+    KeyIndex index;
+    absl::flat_hash_map<const IndexedKey*, LeaseId> leases;
+    int64_t current = 1;
+    int64_t finished_compaction = -1;
+    int64_t scheduled_compaction = -1;
+  };
   struct RestoredRecord;
+  absl::Status Load(Content* content) const;
   static absl::StatusOr<RestoredRecord> ParseRestored(std::string_view key, std::string_view value);
-  void RestoreBatch(const std::vector<RestoredRecord>& batch);
+  void LoadBatch(const std::vector<RestoredRecord>& batch, Content* content) const;
+  /// Puts it in the place of what is here, which it gets.
+  void Take(Content* content) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void ResumeCompaction(const Content& content);
   void AttachLeases();
-  absl::StatusOr<int64_t> ReadCompactKey(std::string_view name, int64_t missing);
 
   struct KeepSet;
-  absl::StatusOr<KeepSet> CollectKeepSet(int64_t at, int64_t compacted);
-  absl::StatusOr<uint32_t> HashRecords(int64_t at, int64_t compacted, const KeepSet& keep);
+  struct HashTarget;
+  absl::StatusOr<KeepSet> CollectKeepSet(const HashTarget& target);
+  absl::StatusOr<uint32_t> HashRecords(const HashTarget& target, const KeepSet& keep);
 
   /// The key's lease from now on; zero: none. Writer only.
   void BindLease(const IndexedKey* key, LeaseId lease);
@@ -96,6 +124,13 @@ class StoreImpl final : public Store, public WatchHistory {
   std::atomic<int64_t> compacted_{-1};
   std::atomic<int64_t> live_keys_{0};
   std::atomic<bool> compacting_{false};
+
+  // Written by the writer; see the class comment.
+  std::atomic<uint64_t> generation_{0};
+  std::atomic<bool> frozen_{false};
+  absl::Mutex frozen_mutex_;
+  /// The content of before, while the backend's is replaced.
+  std::shared_ptr<FrozenContent> frozen_content_ ABSL_GUARDED_BY(frozen_mutex_);  // shared with its views
 
   // The writer's.
   bool in_txn_ = false;

@@ -27,6 +27,29 @@ void WatchHubImpl::Start(int64_t revision) {
   published_ = revision;
 }
 
+void WatchHubImpl::Restart(int64_t revision) {
+  bool tell = false;
+  {
+    absl::MutexLock lock(&mutex_);
+    const int64_t next = published_ + 1;
+    published_ = revision;
+    table_.ForEach([&](WatchGroup& group) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+      for (size_t i = group.synced.size(); i-- > 0;) {
+        Watcher* watcher = group.synced[i];
+        watcher->next_revision = std::max(watcher->next_revision, next);
+        if (watcher->next_revision > revision) continue;
+        group.RemoveSynced(watcher);
+        synced_prev_kv_ -= watcher->prev_kv ? 1 : 0;
+        ++watcher->stream->behind;
+        metrics_.slow_watchers.Add(1);
+        Queue(watcher);
+      }
+    });
+    tell = TellBehind();
+  }
+  if (tell) on_behind_.Call();
+}
+
 std::unique_ptr<WatchStream> WatchHubImpl::NewStream(absl::AnyInvocable<void()> ready) {
   return std::make_unique<WatchStreamImpl>(this, std::move(ready));
 }

@@ -68,6 +68,10 @@ class WatchHubImpl final : public WatchHub {
   /// The store's revision at start; before any other call.
   void Start(int64_t revision);
 
+  /// The store's content was replaced by one at `revision`: watchers that are not there yet read from history
+  /// what lies between, or are told that it was compacted. Writer only.
+  void Restart(int64_t revision);
+
   /// Hands out one transaction. Writer only.
   void Publish(int64_t main, const std::vector<PublishedChange>& changes);
 

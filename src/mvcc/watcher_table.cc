@@ -165,4 +165,17 @@ void WatcherTable::ForEachMatch(std::string_view key, absl::FunctionRef<void(Wat
   Stab(root_, key, visit);
 }
 
+void WatcherTable::ForEach(absl::FunctionRef<void(WatchGroup&)> visit) const {
+  for (WatchGroup* group : singles_) visit(*group);
+  std::vector<RangeGroup*> left;
+  if (root_ != nullptr) left.push_back(root_);
+  while (!left.empty()) {
+    RangeGroup* node = left.back();
+    left.pop_back();
+    if (node->left != nullptr) left.push_back(node->left);
+    if (node->right != nullptr) left.push_back(node->right);
+    visit(*node);
+  }
+}
+
 }  // namespace kvorum::mvcc

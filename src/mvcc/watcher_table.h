@@ -52,6 +52,7 @@ class WatcherTable {
   void Release(WatchGroup* group);
 
   void ForEachMatch(std::string_view key, absl::FunctionRef<void(WatchGroup&)> visit) const;
+  void ForEach(absl::FunctionRef<void(WatchGroup&)> visit) const;
 
   bool empty() const { return singles_.empty() && root_ == nullptr; }
 

@@ -79,8 +79,12 @@ class Collector {
     }
     contents_->last_index = entry.index;
     highest_entry_term_ = std::max(highest_entry_term_, entry.term);
-    if (entry.index <= start_.index) return absl::OkStatus();
     // An entry replaces what was written at its index before and everything after it.
+    if (entry.index <= start_.index) {
+      contents_->entries.clear();
+      term_at_start_ = entry.index == start_.index ? entry.term : raft::Term(0);
+      return absl::OkStatus();
+    }
     const uint64_t slot = entry.index - start_.index - 1;
     if (slot > contents_->entries.size()) {
       return absl::DataLossError(fmt::format(
@@ -108,6 +112,9 @@ class Collector {
       return absl::DataLossError(fmt::format("wal: snapshot mismatch: term {} at index {}, expected {}",
                                              record.term, record.index, start_.term));
     }
+    // A snapshot that came from a leader replaces a log that differs at its index, with all that follows.
+    const bool differs = term_at_start_ != raft::Term(0) && term_at_start_ != record.term;
+    if (record.index == start_.index && differs) contents_->entries.clear();
     contents_->last_index = std::max(contents_->last_index, record.index);
     contents_->snapshots.push_back(std::move(record));
     return absl::OkStatus();
@@ -117,6 +124,7 @@ class Collector {
   const Collect collect_;
   LogContents* const contents_;
   raft::Term highest_entry_term_;
+  raft::Term term_at_start_;  // of the entry at the start's index; 0: none was seen
 };
 
 constexpr size_t kFirstReadBytes = size_t{1} << 20;

@@ -262,6 +262,28 @@ TEST_F(WalLog, TakesASnapshotThatJumpsOverEntries) {
   EXPECT_THAT(ValidSnapshots("wal", options_).value(), ElementsAre(SnapshotRecord(), snapshot));
 }
 
+// What is behind a snapshot of the leader counts only where the log agreed with it.
+TEST_F(WalLog, ASnapshotEndsALogThatDiffersFromIt) {
+  Create();
+  SaveMany(1, 5, 10);
+  const SnapshotRecord snapshot = Snap(3, 2);
+  const Batch batch = {State(2, 1, 3), {}, &snapshot};
+  ASSERT_TRUE(wal_->Save(std::span(&batch, 1)).ok());
+  EXPECT_TRUE(Reopen(snapshot).entries.empty());
+  ASSERT_TRUE(Save(State(2, 1, 3), {MakeEntry(2, 4, "x")}).ok());
+  EXPECT_THAT(Reopen(snapshot).entries, ElementsAre(MakeEntry(2, 4, "x")));
+}
+
+// Entries 4 and 5 were replaced when 2 was, though the log is read from 3 on.
+TEST_F(WalLog, WhatWasReplacedBeforeTheStartStaysAway) {
+  Create();
+  SaveMany(1, 5, 10);
+  ASSERT_TRUE(Save(State(2, 1, 1), {MakeEntry(2, 2, "B"), MakeEntry(2, 3, "C")}).ok());
+  ASSERT_TRUE(Save(State(2, 1, 3), {}).ok());
+  ASSERT_TRUE(wal_->SaveSnapshot(Snap(3, 2)).ok());
+  EXPECT_TRUE(Reopen(Snap(3, 2)).entries.empty());
+}
+
 TEST_F(WalLog, ReadsWithoutLockingOrChanging) {
   Create();
   SaveMany(1, 3, 10);

@@ -11,7 +11,7 @@
 namespace kvorum::member {
 
 /// Other members that answer what the test says, at once. Only the first peer URL is looked at.
-class FakeCalls final : public PeerCalls {
+class FakeCalls : public PeerCalls {
  public:
   /// What a member of that URL says of its versions; of another URL, `version`, where that is not empty.
   std::map<std::string, std::string> versions;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <map>
 #include <memory>
@@ -8,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "backend/memory_backend.h"
 #include "base/clock.h"
 #include "base/executor.h"
 #include "gtest/gtest.h"
@@ -78,11 +80,21 @@ class FakeDisk final : public wal::LogStorage, public SnapshotStorage {
   }
 
   void OpenDatabase(
-      raft::Index,
+      raft::Index index,
       absl::AnyInvocable<void(absl::StatusOr<std::unique_ptr<backend::ReadView>>)> done) override {
-    done(absl::NotFoundError("no database"));
+    opens_.emplace_back(index, std::move(done));
   }
-  void ReleaseDatabases(raft::Index) override {}
+  void ReleaseDatabases(raft::Index index) override {
+    databases_.erase(databases_.begin(), databases_.upper_bound(index));
+  }
+  /// A database arrives with the snapshot at `index`.
+  void TakeDatabase(raft::Index index, std::unique_ptr<backend::MemoryBackend> database) {
+    databases_[index] = std::move(database);
+  }
+  backend::MemoryBackend* database(raft::Index index) {
+    const auto it = databases_.find(index);
+    return it == databases_.end() ? nullptr : it->second.get();
+  }
 
   /// Finishes one write; false where none waits.
   bool RunOne() {
@@ -95,6 +107,17 @@ class FakeDisk final : public wal::LogStorage, public SnapshotStorage {
       }
       Keep(write);
       write.done(absl::OkStatus());
+      return true;
+    }
+    if (!opens_.empty()) {
+      auto [index, done] = std::move(opens_.front());
+      opens_.pop_front();
+      backend::MemoryBackend* found = database(index);
+      if (found == nullptr) {
+        done(absl::NotFoundError("no database"));
+      } else {
+        done(found->NewReadView());
+      }
       return true;
     }
     if (saves_.empty()) return false;
@@ -111,6 +134,7 @@ class FakeDisk final : public wal::LogStorage, public SnapshotStorage {
     for (size_t i = 0; i < kept && i < writes_.size(); ++i) Keep(writes_[i]);
     writes_.clear();
     saves_.clear();
+    opens_.clear();
   }
 
   std::unique_ptr<raft::MemoryStorage> Recover() const {
@@ -127,6 +151,8 @@ class FakeDisk final : public wal::LogStorage, public SnapshotStorage {
     return log;
   }
   bool empty() const { return state_.empty(); }
+  /// The newest snapshot that the log knows of.
+  raft::Index noted() const { return noted_; }
   size_t waiting() const { return writes_.size(); }
   raft::Index released() const { return released_; }
   const std::map<raft::Index, raft::Snapshot>& files() const { return files_; }
@@ -135,62 +161,33 @@ class FakeDisk final : public wal::LogStorage, public SnapshotStorage {
 
  private:
   void Keep(const Write& write) {
-    for (const raft::Entry& entry : write.entries) {
-      entries_.erase(entries_.lower_bound(entry.index), entries_.end());
-      entries_[entry.index] = entry;
-    }
     if (!write.hard_state.empty()) state_ = write.hard_state;
     if (write.snapshot) {
       EXPECT_LE(write.snapshot->index, state_.commit);
-      noted_ = write.snapshot->index;
+      EXPECT_TRUE(files_.contains(write.snapshot->index));
+      noted_ = std::max(noted_, write.snapshot->index);
+      const auto at = entries_.find(write.snapshot->index);
+      const bool agrees = at != entries_.end() && at->second.term == write.snapshot->term;
+      if (!agrees) entries_.clear();
+    }
+    for (const raft::Entry& entry : write.entries) {
+      entries_.erase(entries_.lower_bound(entry.index), entries_.end());
+      entries_[entry.index] = entry;
     }
   }
 
   std::deque<Write> writes_;
   std::deque<std::pair<raft::Snapshot, absl::AnyInvocable<void(absl::Status)>>> saves_;
+  std::deque<
+      std::pair<raft::Index, absl::AnyInvocable<void(absl::StatusOr<std::unique_ptr<backend::ReadView>>)>>>
+      opens_;
+  std::map<raft::Index, std::unique_ptr<backend::MemoryBackend>> databases_;
   absl::Status failure_;
   raft::HardState state_;
   std::map<raft::Index, raft::Entry> entries_;
   std::map<raft::Index, raft::Snapshot> files_;
   raft::Index noted_;
   raft::Index released_;
-};
-
-/// Several members' messages in one thread: delivered in order, unless a member is cut off.
-class FakeNetwork {
- public:
-  class Port final : public PeerTransport {
-   public:
-    explicit Port(FakeNetwork* network) : network_(network) {}
-    void Send(std::vector<raft::Message> messages) override {
-      for (raft::Message& message : messages) network_->messages_.push_back(std::move(message));
-    }
-    void SendSnapshot(OutgoingSnapshot) override {}
-    void AddPeer(raft::NodeId, const std::vector<std::string>&) override {}
-    void RemovePeer(raft::NodeId) override {}
-    void UpdatePeer(raft::NodeId, const std::vector<std::string>&) override {}
-    std::optional<MonotonicTime> ActiveSince(raft::NodeId id) const override {
-      if (network_->cut_off_ == id) return std::nullopt;
-      return MonotonicTime();
-    }
-
-   private:
-    FakeNetwork* const network_;
-  };
-
-  void CutOff(raft::NodeId id) { cut_off_ = id; }
-  std::optional<raft::Message> Next() {
-    while (!messages_.empty()) {
-      raft::Message message = std::move(messages_.front());
-      messages_.pop_front();
-      if (message.to != cut_off_ && message.from != cut_off_) return message;
-    }
-    return std::nullopt;
-  }
-
- private:
-  std::deque<raft::Message> messages_;
-  raft::NodeId cut_off_;
 };
 
 }  // namespace kvorum::member

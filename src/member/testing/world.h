@@ -37,13 +37,17 @@ class World {
   const absl::Status& fatal() const { return fatal_; }
   bool ready() const { return ready_; }
   metrics::Registry& registry() { return registry_; }
-  /// Before Start: which member of which cluster.
-  void Join(MemberId id, std::vector<cluster::Member> members, PeerTransport* transport) {
+  bool up() const { return member_ != nullptr; }
+  bool removed() const { return removed_; }
+  /// Before Start: which member of which cluster, a new one or one that exists.
+  void Join(MemberId id, std::vector<cluster::Member> members, bool exists, PeerTransport* transport,
+            PeerCalls* calls) {
     id_ = id;
     members_ = std::move(members);
+    cluster_exists_ = exists;
     transport_ = transport;
+    calls_ = calls;
   }
-  void set_calls(PeerCalls* calls) { calls_ = calls; }
   void set_entries_before_start(std::vector<raft::Entry> entries) { extra_ = std::move(entries); }
 
   /// Brings the member up from what the disk has, and waits until it is ready.
@@ -70,12 +74,12 @@ class World {
               .random = random_.get(),
               .logger = &NullLogger(),
               .metrics = &registry_,
-              .on_fatal = [this](absl::Status status) { fatal_ = std::move(status); }};
+              .on_fatal = [this](absl::Status status) { fatal_ = std::move(status); },
+              .on_removed = [this] { removed_ = true; }};
     ready_ = false;
     StartState start{.id = id_, .cluster_id = kClusterId, .log = disk_.Recover()};
-    if (disk_.empty()) {
-      start.bootstrap_members = members_;
-    }
+    if (disk_.empty()) (cluster_exists_ ? start.known_members : start.bootstrap_members) = members_;
+    FinishInstall();
     if (!extra_.empty()) start.log->Append(extra_);
     absl::StatusOr<std::unique_ptr<Member>> member = Member::Create(options_, ports_, std::move(start));
     if (!member.ok()) return member.status();
@@ -174,9 +178,22 @@ class World {
   }
 
  private:
+  /// As a start does where the log knows of a snapshot that the database has not.
+  void FinishInstall() {
+    const raft::Index noted = disk_.noted();
+    if (noted.value() <= backend_->applied().index) return;
+    backend::MemoryBackend* database = disk_.database(noted);
+    ASSERT_NE(database, nullptr) << noted.value();
+    const backend::AppliedPosition position{.index = noted.value(),
+                                            .term = disk_.files().at(noted).metadata.term.value()};
+    backend_->Replace(database->NewReadView(), position,
+                      [](absl::Status status) { EXPECT_TRUE(status.ok()) << status; });
+  }
+
   MemberOptions options_;
   MemberId id_ = kId;
   std::vector<cluster::Member> members_{{.id = kId, .peer_urls = {"http://127.0.0.1:2380"}, .name = "m1"}};
+  bool cluster_exists_ = false;
   PeerTransport* transport_ = nullptr;
   PeerCalls* calls_ = nullptr;
   FakeClock clock_;
@@ -191,6 +208,7 @@ class World {
   uint64_t starts_ = 0;
   bool hold_disk_ = false;
   bool ready_ = false;
+  bool removed_ = false;
   absl::Status fatal_;
   std::vector<raft::Entry> extra_;
   std::unique_ptr<Member> member_;  // last: goes before what it borrows
