@@ -288,16 +288,22 @@ void Applier::CutIfDue(raft::Term term) {
 void Applier::Install(raft::Snapshot snapshot, absl::AnyInvocable<void()> installed) {
   ports_.apply_executor->Post(
       [this, snapshot = std::move(snapshot), installed = std::move(installed)]() mutable {
-        if (stopped_ || parts_.state->failed.load()) return;
-        const uint64_t index = snapshot.metadata.index.value();
-        parts_.installer->Run(std::move(snapshot),
-                              [this, index, installed = std::move(installed)](absl::Status status) mutable {
-                                if (!status.ok()) return loop_->Fail(status);
-                                last_snapshot_ = last_cut_ = index;
-                                bytes_since_cut_ = 0;
-                                installed();
-                              });
+        installations_.push_back({std::move(snapshot), std::move(installed)});
+        if (installations_.size() == 1) InstallNext();
       });
+}
+
+void Applier::InstallNext() {
+  if (installations_.empty() || stopped_ || parts_.state->failed.load()) return;
+  const uint64_t index = installations_.front().snapshot.metadata.index.value();
+  parts_.installer->Run(std::move(installations_.front().snapshot), [this, index](absl::Status status) {
+    if (!status.ok()) return loop_->Fail(status);
+    last_snapshot_ = last_cut_ = index;
+    bytes_since_cut_ = 0;
+    installations_.front().installed();
+    installations_.pop_front();
+    InstallNext();
+  });
 }
 
 }  // namespace kvorum::member

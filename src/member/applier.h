@@ -1,5 +1,6 @@
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <vector>
 
@@ -73,6 +74,7 @@ class Applier final : public RaftLoop::Applier {
   void OnTimeoutCheck();
   absl::Status TimeoutOf(const Waiter& waiter) const;
   void CutIfDue(raft::Term term);
+  void InstallNext();
   SnapshotPoint PointHere(raft::Term term);
 
   // Constant after Connect.
@@ -93,6 +95,11 @@ class Applier final : public RaftLoop::Applier {
   uint64_t last_cut_ = 0;
   uint64_t bytes_since_cut_ = 0;
   bool snapshot_running_ = false;
+  struct Installation {
+    raft::Snapshot snapshot;
+    absl::AnyInvocable<void()> installed;
+  };
+  std::deque<Installation> installations_;  // the first one is under way
 };
 
 }  // namespace kvorum::member

@@ -14,7 +14,7 @@ using raft::ConfChangeType;
 
 /// A connection counts once it has stood so long.
 constexpr std::chrono::seconds kHealthTime(5);
-constexpr std::chrono::milliseconds kPromoteRetryInterval(50);
+constexpr std::chrono::milliseconds kRetryInterval(50);
 
 raft::NodeId NodeOf(MemberId id) { return raft::NodeId(id.value()); }
 
@@ -182,6 +182,17 @@ void MemberChanges::Promote(MemberId id, MonotonicTime deadline, Done done) {
   PromoteThroughLeader(id, deadline, std::move(done));
 }
 
+MemberChanges::Done MemberChanges::Counted(Done done) {
+  return [this, done = std::move(done)](absl::StatusOr<std::vector<cluster::Member>> members) mutable {
+    if (members.ok()) {
+      metrics_->learner_promote_successes.Add();
+    } else {
+      metrics_->learner_promote_failures.With({std::string(members.status().message())}).Add();
+    }
+    done(std::move(members));
+  };
+}
+
 void MemberChanges::PromoteAsLeader(MemberId id, MonotonicTime deadline, Done done) {
   auto shared = std::make_shared<Done>(std::move(done));  // with the call, which a stopped loop drops
   const bool posted = loop_->WithCore([this, id, deadline, shared](raft::RawNode& node) {
@@ -190,26 +201,29 @@ void MemberChanges::PromoteAsLeader(MemberId id, MonotonicTime deadline, Done do
     }
     absl::Status status = CheckReady(node, NodeOf(id));
     if (status.ok()) status = CheckPromote(id);
-    if (!status.ok()) return Refuse(std::move(status), std::move(*shared));
+    Done counted = Counted(std::move(*shared));
+    if (!status.ok()) return Refuse(std::move(status), std::move(counted));
     cluster::ChangeContext context;
     context.member.id = id;
     context.is_promote = true;
     Propose({.type = ConfChangeType::kAddNode,
              .node_id = NodeOf(id),
              .context = Bytes::Copy(cluster::ToJson(context))},
-            deadline, std::move(*shared));
+            deadline, std::move(counted));
   });
   if (!posted) Refuse(StoppedError(), std::move(*shared));
 }
 
 void MemberChanges::PromoteThroughLeader(MemberId id, MonotonicTime deadline, Done done) {
-  const MemberId leader(state_->leader.load(std::memory_order_acquire));
-  const auto again = [this, id, deadline](Done later) {
-    ports_.apply_executor->PostAfter(kPromoteRetryInterval,
-                                     [this, id, deadline, later = std::move(later)]() mutable {
-                                       Promote(id, deadline, std::move(later));
-                                     });
+  const auto again = [this, id, deadline](Done done_later) {
+    ports_.apply_executor->Post([this, id, deadline, done_later = std::move(done_later)]() mutable {
+      Later([this, id, deadline, done_later = std::move(done_later)]() mutable {
+        if (stopped_) return done_later(StoppedError());
+        Promote(id, deadline, std::move(done_later));
+      });
+    });
   };
+  const MemberId leader(state_->leader.load(std::memory_order_acquire));
   if (ports_.clock->Now() >= deadline || ports_.calls == nullptr) {
     return Refuse(leader == MemberId(0) ? NoLeaderError() : TimeoutError(), std::move(done));
   }
@@ -260,10 +274,26 @@ void MemberChanges::AwaitLeader(MemberId to, MonotonicTime deadline,
                LogField::Id("new-leader-member-id", to.value()));
     return done(absl::OkStatus());
   }
+  if (stopped_) return done(StoppedError());
   if (ports_.clock->Now() >= deadline) return done(TransferTimeoutError());
-  ports_.apply_executor->PostAfter(
-      options_.heartbeat_interval,
+  Later(
       [this, to, deadline, done = std::move(done)]() mutable { AwaitLeader(to, deadline, std::move(done)); });
+}
+
+void MemberChanges::Later(absl::AnyInvocable<void()> again) {
+  if (stopped_) return again();
+  if (later_.empty()) timer_ = ports_.apply_executor->PostAfter(kRetryInterval, [this] { OnTimer(); });
+  later_.push_back(std::move(again));
+}
+
+void MemberChanges::OnTimer() {
+  for (auto& again : std::exchange(later_, {})) again();
+}
+
+void MemberChanges::Stop() {
+  stopped_ = true;
+  ports_.apply_executor->CancelTimer(timer_);
+  OnTimer();
 }
 
 }  // namespace kvorum::member

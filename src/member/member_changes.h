@@ -5,6 +5,7 @@
 
 #include "cluster/cluster.h"
 #include "member/member.h"
+#include "member/metrics.h"
 #include "member/proposer.h"
 #include "member/raft_loop.h"
 #include "member/shared_state.h"
@@ -17,9 +18,16 @@ class MemberChanges {
  public:
   using Done = Member::MembersDone;
   MemberChanges(const cluster::Cluster* cluster, Proposer* proposer, const SharedState* state,
-                const MemberOptions& options, const Ports& ports)
-      : cluster_(cluster), proposer_(proposer), state_(state), options_(options), ports_(ports) {}
+                Metrics* metrics, const MemberOptions& options, const Ports& ports)
+      : cluster_(cluster),
+        proposer_(proposer),
+        state_(state),
+        metrics_(metrics),
+        options_(options),
+        ports_(ports) {}
   void Connect(RaftLoop* loop) { loop_ = loop; }
+  /// Fails those who wait for a leader. On the apply executor.
+  void Stop();
 
   // See Member. `deadline`, of all: at most options().request_timeout() from now counts.
 
@@ -41,15 +49,25 @@ class MemberChanges {
   std::vector<cluster::Member> Voters() const;
 
   void PromoteAsLeader(MemberId id, MonotonicTime deadline, Done done);
+  Done Counted(Done done);
   void PromoteThroughLeader(MemberId id, MonotonicTime deadline, Done done);
   void AwaitLeader(MemberId to, MonotonicTime deadline, absl::AnyInvocable<void(absl::Status)> done);
+  /// Calls `again` after a little while, or at a stop. On the apply executor.
+  void Later(absl::AnyInvocable<void()> again);
+  void OnTimer();
 
   const cluster::Cluster* const cluster_;
   Proposer* const proposer_;
   const SharedState* const state_;
+  Metrics* const metrics_;
   const MemberOptions options_;
   const Ports ports_;
   RaftLoop* loop_ = nullptr;
+
+  // Owned by the apply executor.
+  bool stopped_ = false;
+  Executor::TimerId timer_ = 0;
+  std::vector<absl::AnyInvocable<void()>> later_;  // the timer runs while there are any
 };
 
 }  // namespace kvorum::member

@@ -59,7 +59,7 @@ MemberImpl::MemberImpl(MemberOptions options, const Ports& ports, MemberId id, C
       cluster_(id, cluster_id, ports.backend, options_.max_learners),
       alarms_(ports.backend),
       proposer_(id, options_, ports_, state_.get(), &metrics_),
-      changes_(&cluster_, &proposer_, state_.get(), options_, ports_),
+      changes_(&cluster_, &proposer_, state_.get(), &metrics_, options_, ports_),
       quota_(options_.quota_bytes, id, ports.backend, &alarms_, [this] { RaiseNoSpace(); }) {}
 
 MemberImpl::~MemberImpl() = default;
@@ -226,6 +226,7 @@ void MemberImpl::Stop(absl::AnyInvocable<void()> done) {
     applier_->Stop([this, done = std::move(done)]() mutable {
       lease_keeper_->Stop();
       version_keeper_.Stop();
+      changes_.Stop();
       publisher_.Stop();
       lessor_->Demote();
       done();

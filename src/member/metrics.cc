@@ -82,6 +82,17 @@ Metrics::Metrics(metrics::Registry* registry, MemberId id, std::shared_ptr<const
           registry_.NewCounter("etcd_server_heartbeat_send_failures_total",
                                "The total number of leader heartbeat send failures (likely overloaded from "
                                "slow disk).")),
+      snapshot_apply_in_progress(
+          registry_.NewGauge("etcd_server_snapshot_apply_in_progress_total",
+                             "1 if the server is applying the incoming snapshot. 0 if none.")),
+      learner_promote_successes(registry_.NewCounter("etcd_server_learner_promote_successes",
+                                                     "The total number of successful learner promotions "
+                                                     "while this member is leader.")),
+      learner_promote_failures(registry_.NewCounterFamily(
+          "etcd_server_learner_promote_failures",
+          "The total number of failed learner promotions (likely learner not ready) while this member is "
+          "leader.",
+          {"Reason"})),
       apply_duration_(registry_.NewHistogramFamily("etcd_server_apply_duration_seconds",
                                                    "The latency distributions of v2 apply called by backend.",
                                                    {"version", "op", "success"}, 0.0001, 2, 20)),

@@ -39,6 +39,9 @@ class Metrics {
   metrics::Counter& slow_read_indexes;
   metrics::Counter& leases_expired;
   metrics::Counter& heartbeat_send_failures;
+  metrics::Gauge& snapshot_apply_in_progress;
+  metrics::Counter& learner_promote_successes;
+  metrics::Family<metrics::Counter>& learner_promote_failures;
 
  private:
   metrics::Family<metrics::Histogram>& apply_duration_;

@@ -190,6 +190,7 @@ void RaftLoop::Stop(absl::AnyInvocable<void()> done) {
       stopped_ = true;
       std::swap(rest, inbox_);
     }
+    for (Executor::Task& call : rest.calls) call();
     for (auto& [entry, waiter] : rest.proposals) new_waiters_.push_back(std::move(waiter));
     for (auto& [message, waiter] : rest.conf_changes) new_waiters_.push_back(std::move(waiter));
     for (PendingRead& read : rest.reads) reads_.Add(std::move(read));

@@ -27,6 +27,7 @@ void SnapshotInstaller::Run(raft::Snapshot snapshot, absl::AnyInvocable<void(abs
              {"incoming-leader-snapshot-term", snapshot.metadata.term.value()});
   auto job = std::make_shared<Job>(
       Job{.snapshot = std::move(snapshot), .done = std::move(done), .start = ports_.clock->Now()});
+  parts_.metrics->snapshot_apply_in_progress.Set(1);
   parts_.compactor->Pause();
   ports_.snapshots->OpenDatabase(
       index, [this, job](absl::StatusOr<std::unique_ptr<backend::ReadView>> database) mutable {
@@ -55,6 +56,7 @@ void SnapshotInstaller::TakeOver(const std::shared_ptr<Job>& job, absl::Status s
     parts_.state->applied.store(index, std::memory_order_release);
     ports_.snapshots->ReleaseDatabases(job->snapshot.metadata.index);
     parts_.compactor->Resume();
+    parts_.metrics->snapshot_apply_in_progress.Set(0);
     KVORUM_LOG(*ports_.logger, kInfo, "applied snapshot", {"snapshot-index", index},
                {"current-revision", parts_.store->current_revision()},
                {"took", ports_.clock->Now() - job->start});

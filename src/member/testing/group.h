@@ -44,6 +44,7 @@ class Group {
   }
 
   World& at(uint64_t id) { return *nodes_.at(id).world; }
+  bool Has(MemberId id) const { return nodes_.contains(id.value()); }
   std::vector<World*> worlds() {
     std::vector<World*> all;
     for (auto& [id, node] : nodes_) all.push_back(node.world.get());

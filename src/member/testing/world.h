@@ -39,6 +39,8 @@ class World {
   metrics::Registry& registry() { return registry_; }
   bool up() const { return member_ != nullptr; }
   bool removed() const { return removed_; }
+  /// It was removed and will not start again.
+  void GiveUp() { removed_ = true; }
   /// Before Start: which member of which cluster, a new one or one that exists.
   void Join(MemberId id, std::vector<cluster::Member> members, bool exists, PeerTransport* transport,
             PeerCalls* calls) {
