@@ -236,6 +236,28 @@ TEST(BackendLmdb, ChecksALocatedRecordWhenItIsAsked) {
   EXPECT_FALSE((*view->Locate(Bucket::kKey, "k4")).has_value());
 }
 
+TEST(BackendLmdb, LocatesInWhateverOrder) {
+  TempDirectory directory;
+  auto backend = Open(Options(directory));
+  const auto key = [](int n) { return fmt::format("k{:04}", n); };
+  for (int n = 0; n < 1000; n += 2) Put(*backend, Bucket::kKey, key(n), "value of " + key(n));
+  ASSERT_TRUE(Commit(*backend).ok());
+  auto view = backend->NewReadView();
+  std::vector<int> wanted;
+  for (int n = 0; n < 1002; n += 2) wanted.push_back(n);  // one after the other, and past the end
+  for (int n = 0; n < 20; ++n) wanted.push_back(n);       // half of them are not there
+  for (int n = 998; n >= 0; n -= 6) wanted.push_back(n);  // backwards
+  for (int n = 0; n < 3000; n += 3) wanted.push_back((n * 7919 % 500) * 2);
+  for (const int n : wanted) {
+    const auto located = view->Locate(Bucket::kKey, key(n));
+    ASSERT_TRUE(located.ok()) << located.status();
+    ASSERT_EQ(located->has_value(), n % 2 == 0 && n < 1000) << n;
+    if (*located) {
+      ASSERT_EQ((*located)->value, "value of " + key(n));
+    }
+  }
+}
+
 TEST(BackendLmdb, RefusesASecondOwner) {
   TempDirectory directory;
   auto backend = Open(Options(directory));

@@ -68,6 +68,8 @@ class RecordCursor {
 
   const Table table_;
   MDB_cursor* cursor_ = nullptr;
+  bool try_next_ = false;  ///< Locate looks at the next record first
+  unsigned misses_ = 0;    ///< where it was another one
   bool valid_ = false;
   std::string_view key_;
   std::string_view value_;

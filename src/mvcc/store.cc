@@ -1,5 +1,8 @@
 #include "mvcc/store.h"
 
+#include <algorithm>
+#include <numeric>
+
 #include "base/status.h"
 #include "mvcc/record_format.h"
 #include "mvcc/store_impl.h"
@@ -124,13 +127,22 @@ absl::StatusOr<bool> StoreImpl::Fetch(const std::vector<Revision>& revisions, Ra
 }
 
 absl::StatusOr<bool> StoreImpl::FetchUnchecked(std::vector<Revision> revisions, RangeResult* result) {
-  result->records.reserve(revisions.size());
-  for (Revision& revision : revisions) {
+  // In the order in which the database has them, so that it goes from one to the next.
+  std::vector<uint32_t> order;
+  if (!std::is_sorted(revisions.begin(), revisions.end())) {
+    order.resize(revisions.size());
+    std::iota(order.begin(), order.end(), 0);
+    std::sort(order.begin(), order.end(),
+              [&revisions](uint32_t a, uint32_t b) { return revisions[a] < revisions[b]; });
+  }
+  result->records.resize(revisions.size());
+  for (size_t i = 0; i < revisions.size(); ++i) {
+    const size_t at = order.empty() ? i : order[i];
     KVORUM_ASSIGN_OR_RETURN(const std::optional<backend::Located> record,
-                            result->pin->Locate(backend::Bucket::kKey, RevisionKey(revision).view()));
+                            result->pin->Locate(backend::Bucket::kKey, RevisionKey(revisions[at]).view()));
     if (!record.has_value()) return false;
-    result->records.push_back(record->value);
-    if (record->checked) revision = {};
+    result->records[at] = record->value;
+    if (record->checked) revisions[at] = {};
   }
   result->unchecked = std::move(revisions);
   return true;
