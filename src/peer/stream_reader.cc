@@ -53,6 +53,7 @@ void StreamReader::Dial() {
 void StreamReader::OnHead(http::ClientResponse head) {
   http_status_ = head.status;
   if (http_status_ != kOk) return;
+  logged_refusal_.clear();
   decoder_ = NewStreamDecoder(type_, raft::NodeId(hub_->identity().local().value()), remote_);
   KVORUM_LOG(hub_->logger(), kInfo, "established TCP streaming connection with remote peer",
              {"stream-reader-type", StreamName(type_)},
@@ -80,6 +81,7 @@ void StreamReader::OnEnd(absl::Status status) {
   exchange_.reset();
   urls_->Rotate(url_);
   status_->Deactivate(Action("dial"), status.ok() ? Refusal() : std::string(status.message()));
+  if (status.ok() && http_status_ == kPreconditionFailed) LogRefusal();
   if (status.ok() && http_status_ == kGone) hub_->OnRemoved();
   if (!stopped_) DialLater();
 }
@@ -98,6 +100,18 @@ std::string StreamReader::Refusal() {
     default:
       return fmt::format("unhandled stream status code: {}", http_status_);
   }
+}
+
+void StreamReader::LogRefusal() {
+  if (refusal_ == logged_refusal_) return;
+  logged_refusal_ = refusal_;
+  KVORUM_LOG(hub_->logger(), kWarn,
+             refusal_ == kClusterIdMismatch
+                 ? "request sent was ignored by remote peer due to cluster ID mismatch"
+                 : "request sent was ignored by remote peer due to server version incompatibility",
+             LogField::Id("local-member-id", hub_->identity().local().value()),
+             LogField::Id("remote-peer-id", remote_.value()),
+             LogField::Id("local-member-cluster-id", hub_->options().cluster.value()), {"error", refusal_});
 }
 
 void StreamReader::Lost(const absl::Status& status) {

@@ -28,6 +28,8 @@ class StreamReader final : public http::ResponseSink, public std::enable_shared_
   void Dial();
   /// What this answer that is no stream means.
   std::string Refusal();
+  /// Says in the log why the peer will not talk to us, once for each reason.
+  void LogRefusal();
   void Lost(const absl::Status& status);
   void DialLater();
   std::string Action(std::string_view what) const;
@@ -45,6 +47,7 @@ class StreamReader final : public http::ResponseSink, public std::enable_shared_
   std::shared_ptr<http::Exchange> exchange_;
   int http_status_ = 0;                     // of the exchange; 0 before its head
   std::string refusal_;                     // the body, where it is no stream
+  std::string logged_refusal_;              // of the last line; empty again once a stream is open
   std::unique_ptr<StreamDecoder> decoder_;  // of a stream that is open
   Executor::TimerId timer_ = 0;
 };

@@ -12,6 +12,7 @@ namespace {
 constexpr size_t kMaxRemotes = 256;
 constexpr size_t kIdleConnections = 4;
 constexpr size_t kMaxResponseBytes = 64 << 10;
+constexpr auto kRefusalLogInterval = std::chrono::seconds(1);
 /// Snapshots that are received at once.
 constexpr int kMaxUploads = 2;
 
@@ -289,6 +290,13 @@ bool TransportCore::Refuse(std::string_view objection, Answer& answer) const {
     ReplyPlain(answer, 500, std::move(headers), "error processing raft message");
   }
   return true;
+}
+
+bool TransportCore::MayLogRefusal() {
+  const MonotonicTime now = loop().clock().Now();
+  MonotonicTime last = refusal_logged_at_.load(std::memory_order_relaxed);
+  return (last == MonotonicTime::min() || now - last >= kRefusalLogInterval) &&
+         refusal_logged_at_.compare_exchange_strong(last, now, std::memory_order_relaxed);
 }
 
 bool TransportCore::TakeUploadSlot() {

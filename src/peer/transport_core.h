@@ -55,6 +55,8 @@ class TransportCore final : public Hub, public std::enable_shared_from_this<Tran
   void AnswerSnapshot(raft::Message message, std::shared_ptr<Answer> answer);
   void OnStreamClosed(raft::NodeId from, std::shared_ptr<const StreamWriter> stream, bool lost_messages);
 
+  /// At most once a second: a peer that is refused asks again and again.
+  bool MayLogRefusal();
   /// Writes databases that are received.
   ThreadExecutor& snapshot_writer() { return snapshot_writer_; }
   /// Never the same twice.
@@ -97,6 +99,7 @@ class TransportCore final : public Hub, public std::enable_shared_from_this<Tran
   std::atomic<bool> running_{false};
   std::atomic<uint64_t> next_serial_{1};
   std::atomic<int> uploads_{0};
+  std::atomic<MonotonicTime> refusal_logged_at_{MonotonicTime::min()};
 
   // Owned by the loop.
   member::PeerReceiver* receiver_ = nullptr;  // null before Start and after Stop

@@ -126,10 +126,16 @@ bool TransportHandler::Refuse(const http::Request& request, http::ResponseWriter
     writer.Abort(kHttp2Cancel);
     return true;
   }
-  const Sender sender = SenderOf(request);
-  KVORUM_LOG(core_->logger(), kWarn, "refused a request of a peer", {"reason", std::string(status.message())},
-             {"path", request.path}, {"remote-address", request.remote},
-             LogField::Id("remote-peer-id", sender.id.value_or(0)));
+  if (core_->MayLogRefusal()) {
+    KVORUM_LOG(core_->logger(), kWarn,
+               std::string(status.message()) == kClusterIdMismatch
+                   ? "request cluster ID mismatch"
+                   : "failed to check version compatibility with remote peer",
+               LogField::Id("local-member-id", core_->identity().local().value()),
+               LogField::Id("local-member-cluster-id", core_->options().cluster.value()),
+               LogField::Id("remote-peer-id", SenderOf(request).id.value_or(0)),
+               {"remote-peer-address", request.remote}, {"path", request.path});
+  }
   Refused(writer, 412, core_->identity().cluster_header(), std::string(status.message()));
   return true;
 }

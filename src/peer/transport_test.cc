@@ -2,6 +2,9 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "absl/synchronization/notification.h"
 #include "http/client.h"
@@ -179,6 +182,55 @@ TEST_F(TransportTest, ReportsWhatCannotBeSent) {
   one_.Start();
   one_.Send(Vote(1, 2));
   EXPECT_TRUE(one_.receiver.AwaitUnreachable());
+}
+
+TEST_F(TransportTest, SaysOnceWhyAPeerWillNotTalk) {
+  TestNode other(3, ClusterId(0xc2));
+  other.Start();
+  one_.transport->AddPeer(NodeId(3), {other.url()});
+  one_.Start();
+  const std::string message = "request sent was ignored by remote peer due to cluster ID mismatch";
+  EXPECT_TRUE(TestNode::AwaitTrue([&] { return one_.logger.count(message) == 2; }));  // one for each stream
+  EXPECT_EQ(other.logger.count("request cluster ID mismatch"), 1);
+}
+
+/// Dials a stream of node one as member two, and reads nothing.
+class DeafPeer {
+ public:
+  explicit DeafPeer(const TestNode& node, std::string_view stream) {
+    sockaddr_in to{};
+    to.sin_family = AF_INET;
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    to.sin_port = htons(static_cast<uint16_t>(std::stoi(node.url().substr(node.url().rfind(':') + 1))));
+    fd_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    EXPECT_EQ(::connect(fd_, reinterpret_cast<sockaddr*>(&to), sizeof to), 0);
+    std::string request =
+        fmt::format("GET /raft/stream/{}/2 HTTP/1.1\r\nhost: a\r\nx-raft-to: 1\r\n", stream);
+    const Identity identity(MemberId(2), kTestCluster, {});
+    for (const auto& [name, value] : identity.request_headers()) {
+      request += fmt::format("{}: {}\r\n", name, value);
+    }
+    request += "\r\n";
+    EXPECT_EQ(::send(fd_, request.data(), request.size(), 0), static_cast<ssize_t>(request.size()));
+  }
+  ~DeafPeer() { ::close(fd_); }
+
+ private:
+  int fd_;
+};
+
+TEST_F(TransportTest, CutsOffAPeerThatReadsNothing) {
+  one_.transport->AddPeer(NodeId(2), {two_.url()});
+  one_.Start();
+  DeafPeer deaf(one_, "msgapp");
+  ASSERT_TRUE(TestNode::AwaitTrue(
+      [&] { return one_.logger.count("established TCP streaming connection with remote peer") == 1; }));
+  // More than may wait: the rest is reported.
+  const Message large = App(1, 2, 5, 1 << 20);
+  for (int i = 0; i < 200; ++i) one_.Send(large);
+  EXPECT_TRUE(one_.receiver.AwaitUnreachable());
+  EXPECT_TRUE(TestNode::AwaitTrue(
+      [&] { return one_.logger.count("lost TCP streaming connection with remote peer") == 1; }));
 }
 
 TEST_F(TransportTest, TellsAMemberThatItWasRemoved) {
