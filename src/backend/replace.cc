@@ -10,10 +10,8 @@
 namespace kvorum::backend {
 namespace {
 
-/// Pages that a transaction has changed are in memory until its commit.
-constexpr uint64_t kTransactionBytes = 4 << 20;
-/// The system is made to write that often, so that no later sync has much to do.
-constexpr uint64_t kSyncBytes = 32 << 20;
+/// Written out at a time: whoever syncs another file meanwhile, such as the log, may have to wait for it.
+constexpr uint64_t kTransactionBytes = 1 << 20;
 
 /// Fills a new database with records in key order, a transaction after the other.
 class Filler {
@@ -34,18 +32,15 @@ class Filler {
 
   absl::Status Commit() {
     if (txn_ == nullptr) return absl::OkStatus();
+    uncommitted_ = 0;
     KVORUM_RETURN_IF_ERROR(env_->CommitWrite(std::exchange(txn_, nullptr)));
-    unsynced_ += std::exchange(uncommitted_, 0);
-    if (unsynced_ < kSyncBytes) return absl::OkStatus();
-    unsynced_ = 0;
-    return env_->Sync();
+    return env_->WriteOut();
   }
 
  private:
   LmdbEnv* const env_;
   MDB_txn* txn_ = nullptr;
   uint64_t uncommitted_ = 0;
-  uint64_t unsynced_ = 0;
 };
 
 /// The records of the position; they stand among others.
