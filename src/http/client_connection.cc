@@ -194,7 +194,10 @@ class ClientConnection::Parser final : public beast::http::basic_parser<false> {
   using Error = beast::error_code;
 
   void on_request_impl(beast::http::verb, beast::string_view, beast::string_view, int, Error&) override {}
-  void on_response_impl(int code, beast::string_view, int, Error&) override { head.status = code; }
+  void on_response_impl(int code, beast::string_view, int, Error& error) override {
+    head.status = code;
+    if (code < 100) error = beast::http::error::bad_status;
+  }
   void on_field_impl(beast::http::field, beast::string_view name, beast::string_view value, Error&) override {
     if (!is_header_done()) head.headers.emplace_back(LowerCase(Text(name)), Text(value));
   }

@@ -243,7 +243,8 @@ TEST_F(ClientTest, ReadsWhatComesByteByByte) {
 }
 
 TEST_F(ClientTest, TakesNothingButHttp) {
-  for (const char* bad : {"", "SSH-2.0-OpenSSH_9.2\r\n", "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nabc",
+  for (const char* bad : {"", "SSH-2.0-OpenSSH_9.2\r\n", "HTTP/1.1 004 Low\r\n\r\n",
+                          "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nabc",
                           "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nxyz\r\n",
                           "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nfffffffffffffffff\r\na",
                           "HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab",
