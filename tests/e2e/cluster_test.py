@@ -262,7 +262,7 @@ def members_come_and_go():
         assert removed.wait() == 0, removed.log()[-2000:]
         log = removed.log()
         assert "the member has been permanently removed from the cluster" in log, log[-2000:]
-        assert "the data-dir used by this member must be removed" in log, log[-2000:]
+        assert "data-dir used by this member must be removed" in log, log[-2000:]
         load.wait_for(100)
         removed.start()  # it does not come back
         assert removed.wait() == 0, removed.log()[-2000:]

@@ -27,7 +27,10 @@ def main():
         log = os.path.join(folder, "members.log")
         script = re.sub(r"&$", f">>{log} 2>&1 &", script, flags=re.MULTILINE)
         path = PROGRAM_FOLDER + ":" + os.environ["PATH"]
-        process = subprocess.Popen(["bash", "-c", script], env=dict(os.environ, PATH=path), text=True,
+        # In a file, so that pgrep -f finds no command but the members'.
+        with open(os.path.join(folder, "commands"), "w", encoding="utf-8") as file:
+            file.write(script)
+        process = subprocess.Popen(["bash", file.name], env=dict(os.environ, PATH=path), text=True,
                                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
         try:
             output, _ = process.communicate(timeout=PATIENCE_SECONDS)

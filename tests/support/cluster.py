@@ -434,7 +434,7 @@ class Load:
     acknowledged. `stop` tells what was acknowledged; `check` that all of it is there.
     """
 
-    def __init__(self, cluster, writers=8, readers=2, prefix="load/", timeout=2, value="x" * 100):
+    def __init__(self, cluster, writers=8, readers=2, prefix="load/", timeout=1, value="x" * 100):
         self.cluster = cluster
         self.prefix = prefix
         self.timeout = timeout
