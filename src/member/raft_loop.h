@@ -145,6 +145,7 @@ class RaftLoop {
   void Turn();
   void Take(Inbox& inbox);
   void TakeAppended(Appended appended);
+  void TakeInstalled(std::vector<raft::Message> responses);
   void TakeMessage(raft::Message message);
   void ProposeWaiting();
   void ProposeConfChanges();
@@ -207,6 +208,10 @@ class RaftLoop {
   /// The first election timeout is to be cut short once the others can be reached, until then.
   std::optional<MonotonicTime> advance_until_;
   raft::Index last_record_;  // the newest snapshot that the log was told of
+  // While the database of a snapshot is being installed, the core must not hear that entries behind it are
+  // on disk: of these it would forget where they end.
+  size_t installing_ = 0;
+  std::vector<raft::Message> after_install_;
 };
 
 }  // namespace kvorum::member

@@ -79,7 +79,13 @@ void RaftLoop::FlushHardState() {
 void RaftLoop::TakeAppended(Appended appended) {
   if (!appended.snapshot) {
     log_.Append(std::move(appended.entries));
-    for (raft::Message& response : appended.responses) Step(std::move(response));
+    for (raft::Message& response : appended.responses) {
+      if (installing_ > 0 && response.type == raft::MessageType::kStorageAppendResp) {
+        after_install_.push_back(std::move(response));
+      } else {
+        Step(std::move(response));
+      }
+    }
     return;
   }
   const raft::Index index = appended.snapshot->metadata.index;
@@ -94,10 +100,17 @@ void RaftLoop::TakeAppended(Appended appended) {
       Step(std::move(response));
     }
   }
+  ++installing_;
   applier_->Install(*std::move(appended.snapshot), [this, index, after = std::move(after)]() mutable {
-    PostApplied(std::move(after));
+    WithCore([this, after = std::move(after)](raft::RawNode&) mutable { TakeInstalled(std::move(after)); });
     ports_.log->ReleaseTo(index);
   });
+}
+
+void RaftLoop::TakeInstalled(std::vector<raft::Message> responses) {
+  for (raft::Message& response : responses) Step(std::move(response));
+  if (--installing_ > 0) return;
+  for (raft::Message& response : std::exchange(after_install_, {})) Step(std::move(response));
 }
 
 // ---- The log in memory.
