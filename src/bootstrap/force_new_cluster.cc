@@ -8,6 +8,7 @@
 #include "bootstrap/follow.h"
 #include "cluster/cluster.h"
 #include "fmt/format.h"
+#include "member/errors.h"
 #include "raft/codec.h"
 
 namespace kvorum::bootstrap {
@@ -94,7 +95,7 @@ absl::Status ForceNewCluster(const Options& options, backend::Backend& backend, 
   KVORUM_RETURN_IF_ERROR(cluster.Load());
   KVORUM_ASSIGN_OR_RETURN(const Index commit, FindCommit(log, applied, initial.hard_state.commit, &cluster));
   if (cluster.IsRemoved(start.id)) {
-    return absl::FailedPreconditionError("the member has been permanently removed from the cluster");
+    return member::RemovedError();
   }
 
   const Index last = log.LastIndex();

@@ -115,8 +115,10 @@ FlagSection MemberSection() {
            &Config::socket_reuse_address, "Listen with SO_REUSEADDR."},
           {"io-threads", Kind::kUint, "0", "io-threads", &Config::io_threads,
            "Threads that serve connections (0: as many as there are cores)."},
-          NotBuilt("raft-read-timeout", Kind::kDuration, "5s", "", "connections between members"),
-          NotBuilt("raft-write-timeout", Kind::kDuration, "5s", "", "connections between members"),
+          NotBuilt("raft-read-timeout", Kind::kDuration, "5s", "",
+                   "other time limits for connections between members"),
+          NotBuilt("raft-write-timeout", Kind::kDuration, "5s", "",
+                   "other time limits for connections between members"),
       }};
 }
 

@@ -571,6 +571,20 @@ class Load:
             client.close()
 
 
+class Link:
+    """Whose a connection is; its first request need not say so."""
+
+    def __init__(self, target):
+        self.source = ""  # an id in hex
+        self.target = target
+
+    def look(self, data):
+        if not self.source:
+            match = re.search(rb"x-server-from: *([0-9a-f]+)", data, re.IGNORECASE)
+            if match:
+                self.source = match.group(1).decode()
+
+
 class Proxies:
     """TCP between members, which a test can hold up: who speaks is read from the requests' X-Server-From."""
 
@@ -637,8 +651,8 @@ class Proxies:
         except OSError:
             connection.close()
             return
-        match = re.search(rb"x-server-from: *([0-9a-f]+)", head, re.IGNORECASE)
-        link = (match.group(1).decode() if match else "", member.name)
+        link = Link(member.name)
+        link.look(head)
         if not self._wait_open(link):
             connection.close()
             return
@@ -657,6 +671,7 @@ class Proxies:
         try:
             while True:
                 data = a.recv(262144)
+                link.look(data)
                 if not data or not self._wait_open(link):
                     break
                 b.sendall(data)
@@ -670,8 +685,7 @@ class Proxies:
             end.close()
 
     def _open(self, link):
-        source = self.names.get(link[0], "?")
-        return (source, link[1]) not in self.blocked
+        return (self.names.get(link.source, "?"), link.target) not in self.blocked
 
     def _wait_open(self, link):
         """Holds up what must not pass; false where it never will."""

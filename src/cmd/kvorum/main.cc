@@ -9,6 +9,7 @@
 #include "cmd/kvorum/server.h"
 #include "cmd/kvorum/startup_log.h"
 #include "config/config.h"
+#include "member/errors.h"
 
 namespace kvorum::cmd {
 namespace {
@@ -49,6 +50,11 @@ int RunMember(const config::Config& config, JsonLogger& logger, std::vector<std:
     }
   }
   absl::StatusOr<std::unique_ptr<Server>> server = Server::Start(config, &logger, std::move(arguments));
+  if (!server.ok() && server.status() == member::RemovedError()) {
+    KVORUM_LOG(logger, kWarn, "server error", {"error", std::string(server.status().message())});
+    KVORUM_LOG(logger, kWarn, "data-dir used by this member must be removed");
+    return 0;
+  }
   if (!server.ok()) {
     KVORUM_LOG(logger, kFatal, "failed to start etcd", {"error", std::string(server.status().message())});
     return kExitFailure;
