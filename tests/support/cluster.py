@@ -510,10 +510,23 @@ class Load:
     def _count(self, _):
         self.local().client = None
         while not self.stopping:
-            value = self.counter + 1
-            if self._persist(lambda client: client.put(self.prefix + "counter", str(value), self.timeout)) is None:
+            if self._persist(lambda client: self._raise_counter(client, self.counter + 1)) is None:
                 return
-            self.counter = value
+            self.counter += 1
+
+    def _raise_counter(self, client, value):
+        # By comparison: a put that was given up, and done elsewhere, may still take effect much later.
+        key = text64(self.prefix + "counter")
+        compare = {"key": key, "target": "VALUE", "result": "EQUAL", "value": text64(str(value - 1))}
+        if value == 1:
+            compare = {"key": key, "target": "VERSION", "result": "EQUAL", "version": "0"}
+        answer = client.call("kv/txn", {
+            "compare": [compare], "success": [{"request_put": {"key": key, "value": text64(str(value))}}],
+            "failure": [{"request_range": {"key": key}}]}, self.timeout)
+        if not answer.get("succeeded"):
+            kvs = answer["responses"][0]["response_range"].get("kvs", [])
+            assert kvs and plain(kvs[0]["value"]) == str(value), f"the counter is {kvs}, not {value}"
+        return True
 
     def _read(self, number):
         self.local().client = None
