@@ -249,6 +249,7 @@ class Cluster:
         self.folder = tempfile.mkdtemp(prefix="kvorum-cluster-")
         self.flags = list(flags)
         self.members = []
+        self.made = 0
         self.proxies = Proxies() if proxied else None
         for kind in kinds:
             self.new_member(kind)
@@ -275,7 +276,8 @@ class Cluster:
 
     def new_member(self, kind, name=None, flags=()):
         """Not started yet."""
-        name = name or "m%d" % (len(self.members) + 1)
+        self.made += 1
+        name = name or f"m{self.made}"
         member = Member(kind, name, os.path.join(self.folder, name), self.flags + list(flags))
         if self.proxies:
             member.advertised_port = self.proxies.add(member)
@@ -345,14 +347,15 @@ class Cluster:
 
         def added():
             result = self.etcdctl(*arguments, members=running, check=False)
-            if result.returncode == 0:
-                return result.stdout
             message = result.stdout + result.stderr
-            assert "unhealthy cluster" in message or "not enough started" in message, message
-            return None
+            passing = ("unhealthy cluster", "not enough started", "deadline exceeded", "Peer URLs already exists")
+            assert result.returncode == 0 or any(text in message for text in passing), message
+            # One that timed out may have been done.
+            listed = self.listed_by(running)
+            return listed if any(member.peer_url in m["peerURLs"] for m in listed or []) else None
 
-        output = wait_until(added, f"{member.name} is added", patience)
-        listed = re.search(r'ETCD_INITIAL_CLUSTER="([^"]*)"', output).group(1)
+        found = wait_until(added, f"{member.name} is added", patience)
+        listed = ",".join(f"{m.get('name') or member.name}={url}" for m in found for url in m["peerURLs"])
         if start:
             member.start(listed, state="existing")
         return member
@@ -366,12 +369,26 @@ class Cluster:
         def removed():
             result = self.etcdctl("member", "remove", f"{number:x}", members=others, check=False)
             message = result.stdout + result.stderr
-            assert result.returncode == 0 or "unhealthy cluster" in message, message
-            return result.returncode == 0
+            passing = ("unhealthy cluster", "deadline exceeded", "member not found")
+            assert result.returncode == 0 or any(text in message for text in passing), message
+            return all(int(m["ID"]) != number for m in self.listed_by(others) or [{"ID": number}])
 
         wait_until(removed, f"{member.name} is removed", patience)
         self.members.remove(member)
         return member
+
+    @staticmethod
+    def listed_by(members):
+        """The list of the first of these that answers, or None."""
+        for member in members:
+            client = member.client()
+            try:
+                return client.members()
+            except (Refused, *LOST):
+                pass
+            finally:
+                client.close()
+        return None
 
     def members_listed(self):
         return self.any_client().members()
@@ -446,6 +463,7 @@ class Load:
         self.counter = 0
         self.retries = 0
         self.reads = 0
+        self.had_etcd = any(m.kind == "etcd" for m in cluster.members)
         self.lock = threading.Lock()
         self.threads = [threading.Thread(target=self._guard, args=(self._write, i)) for i in range(writers)]
         self.threads += [threading.Thread(target=self._guard, args=(self._read, i)) for i in range(readers)]
@@ -486,8 +504,8 @@ class Load:
         return None
 
     def _is_of_etcd(self, error):
-        # What etcd says, with code 2, to a put while it gives its leadership away.
-        return error.message == "raft proposal dropped" and any(m.kind == "etcd" for m in self.cluster.members)
+        # What etcd says, with code 2, to a put while it gives its leadership away, and when it was removed.
+        return self.had_etcd and error.message in ("raft proposal dropped", "raft: stopped")
 
     _locals = threading.local()
 
