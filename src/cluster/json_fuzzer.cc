@@ -15,6 +15,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   RosterFromV2StoreJson(text).status().IgnoreError();
   HasV2Keys(text).status().IgnoreError();
+  if (const absl::StatusOr<kvorum::raft::ConfState> state = ConfStateFromJson(text); state.ok()) {
+    KVORUM_CHECK(*ConfStateFromJson(ToJson(*state)) == *state, "a configuration is read as another one");
+  }
   const absl::StatusOr<ChangeContext> context = ChangeContextFromJson(text);
   if (!context.ok()) return 0;
   const absl::StatusOr<ChangeContext> again = ChangeContextFromJson(ToJson(*context));

@@ -47,5 +47,51 @@ TEST(V2StoreJson, SaysWhetherThereAreKeys) {
   }
 }
 
+TEST(V2StoreJson, IsReadBack) {
+  const auto backend = backend::MemoryBackend::Create();
+  Cluster cluster(MemberId(1), ClusterId(2), backend.get());
+  cluster.AddMember({.id = MemberId(0xab),
+                     .peer_urls = {"http://a"},
+                     .is_learner = true,
+                     .name = "n\"<",
+                     .client_urls = {"http://c"}},
+                    Cluster::Persist::kNo);
+  cluster.AddMember({.id = MemberId(0xcd), .peer_urls = {"http://b", "http://c"}}, Cluster::Persist::kNo);
+  cluster.RemoveMember(MemberId(0xef), Cluster::Persist::kNo);
+  cluster.SetVersion("3.7.0", Cluster::Persist::kNo);
+  const absl::StatusOr<Roster> roster = RosterFromV2StoreJson(V2StoreJson(cluster));
+  ASSERT_TRUE(roster.ok()) << roster.status();
+  EXPECT_EQ(roster->members, cluster.members());
+  EXPECT_EQ(roster->removed, cluster.removed());
+  EXPECT_EQ(roster->version, "3.7.0");
+
+  Cluster other(MemberId(1), ClusterId(2), backend.get());
+  other.AddMember({.id = MemberId(0x12), .peer_urls = {"http://old"}}, Cluster::Persist::kYes);
+  other.Restore(*roster);
+  Cluster loaded(MemberId(1), ClusterId(2), backend.get());
+  ASSERT_TRUE(loaded.Load().ok());
+  EXPECT_EQ(loaded.members(), cluster.members());
+  EXPECT_EQ(loaded.removed(), cluster.removed());
+  EXPECT_EQ(loaded.version(), "3.7.0");
+}
+
+TEST(V2StoreJson, RefusesWhatSaysNoMembership) {
+  for (const char* text : {"", "{}", R"({"Root":{"Children":{"0":{"Children":{}}}}})",
+                           R"({"Root":{"Children":{"0":{"Children":{"members":{"Children":{"x":{}}}}}}}})"}) {
+    EXPECT_TRUE(absl::IsDataLoss(RosterFromV2StoreJson(text).status())) << text;
+  }
+}
+
+TEST(ConfStateJson, IsReadBack) {
+  const raft::ConfState state{.voters = {raft::NodeId(1), raft::NodeId(UINT64_MAX)},
+                              .learners = {raft::NodeId(3)},
+                              .voters_outgoing = {raft::NodeId(4)},
+                              .learners_next = {raft::NodeId(4)},
+                              .auto_leave = true};
+  EXPECT_EQ(*ConfStateFromJson(ToJson(state)), state);
+  EXPECT_EQ(ToJson(raft::ConfState{.voters = {raft::NodeId(7)}}), R"({"voters":[7],"auto_leave":false})");
+  EXPECT_TRUE(absl::IsDataLoss(ConfStateFromJson(R"({"voters":["x"]})").status()));
+}
+
 }  // namespace
 }  // namespace kvorum::cluster
