@@ -242,6 +242,9 @@ class GroupRun {
   Group group_;
 };
 
+// Replays a leader that one member has not heard of: it answers whoever speaks to it.
+TEST(Groups, AnswerALeaderThatIsNewToThem) { GroupRun(175808450900).Run(120); }
+
 RC_GTEST_PROP(Groups, LoseNothingAndAgree, ()) {
   GroupRun run(*rc::gen::arbitrary<uint64_t>());
   run.Run(120);

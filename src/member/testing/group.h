@@ -179,7 +179,9 @@ class Group {
     void Send(std::vector<raft::Message> messages) override {
       for (raft::Message& message : messages) {
         EXPECT_NE(message.type, raft::MessageType::kSnap);
-        if (peers_.contains(message.to.value())) group_->wire_.push_back({std::move(message), nullptr});
+        const uint64_t to = message.to.value();
+        const bool known = peers_.contains(to) || heard_from_.contains(to);
+        if (known) group_->wire_.push_back({std::move(message), nullptr});
       }
     }
     void SendSnapshot(OutgoingSnapshot snapshot) override {
@@ -201,11 +203,13 @@ class Group {
       return MonotonicTime();
     }
 
-    std::map<uint64_t, std::vector<std::string>> peers_;  // what the member told
+    /// Members that spoke to this one; they say where they are to be answered.
+    std::set<uint64_t> heard_from_;
 
    private:
     Group* const group_;
     const uint64_t local_;
+    std::map<uint64_t, std::vector<std::string>> peers_;  // what the member told
   };
 
   /// Who promotes is asked without delay; what is asked else is answered as the test says.
@@ -280,6 +284,7 @@ class Group {
       return from;
     }
     World& receiver = at(to);
+    port(to)->heard_from_.insert(from);
     if (item.database == nullptr) {
       receiver.member().Receive(std::move(item.message));
     } else {
