@@ -158,22 +158,30 @@ std::optional<MajorMinor> ParseVersion(std::string_view text) {
   return MajorMinor(major, minor);
 }
 
-/// Whether this release may stand in the cluster.
-absl::Status CheckVersions(const Options& options, const std::vector<cluster::Member>& others) {
-  auto versions = std::make_shared<Answers<member::PeerVersions>>(others.size());
+/// Whether the others are on their way down to an older release. Asking may take a while: they answer only
+/// with a quorum, which they may be without until this member runs.
+bool IsDowngrading(const Options& options, const std::vector<cluster::Member>& others) {
   auto downgrades = std::make_shared<Answers<bool>>(others.size());
   const MonotonicTime deadline = options.wal.clock->Now() + options.fetch_timeout;
   for (size_t i = 0; i < others.size(); ++i) {
-    options.calls->Versions(others[i].peer_urls, deadline, versions->Taker(i, versions));
     options.calls->DowngradeEnabled(others[i].peer_urls, deadline, downgrades->Taker(i, downgrades));
+  }
+  const auto answers = downgrades->All();
+  return std::any_of(answers.begin(), answers.end(),
+                     [](const auto& answer) { return answer.ok() && *answer; });
+}
+
+/// Whether this release may stand in the cluster.
+absl::Status CheckVersions(const Options& options, const std::vector<cluster::Member>& others) {
+  auto versions = std::make_shared<Answers<member::PeerVersions>>(others.size());
+  const MonotonicTime deadline = options.wal.clock->Now() + options.fetch_timeout;
+  for (size_t i = 0; i < others.size(); ++i) {
+    options.calls->Versions(others[i].peer_urls, deadline, versions->Taker(i, versions));
   }
   MajorMinor newest = *ParseVersion(kClusterVersion);
   const MajorMinor oldest = *ParseVersion(kMinClusterVersion);
-  const auto downgrading = downgrades->All();
-  if (std::any_of(downgrading.begin(), downgrading.end(), [](const auto& d) { return d.ok() && *d; })) {
-    ++std::get<1>(newest);  // they are on their way down, to us
-  }
   bool known = false;
+  bool asked = false;
   const auto answers = versions->All();
   for (size_t i = 0; i < others.size(); ++i) {
     if (!answers[i].ok()) {
@@ -188,6 +196,9 @@ absl::Status CheckVersions(const Options& options, const std::vector<cluster::Me
                  LogField::Id("remote-member-id", others[i].id.value()),
                  {"remote-member-cluster-version", answers[i]->cluster});
       continue;
+    }
+    if (*version > newest && !std::exchange(asked, true) && IsDowngrading(options, others)) {
+      ++std::get<1>(newest);
     }
     if (*version < oldest || *version > newest) {
       KVORUM_LOG(*options.wal.logger, kWarn, "cluster version of remote member is not compatible",
