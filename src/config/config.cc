@@ -138,7 +138,7 @@ absl::Status RefuseNotBuilt(const Settings& settings, const Config& config) {
                                flag->name, flag->help));
   }
   for (const auto& [gate, value] : config.feature_gates) {
-    if (value == DefaultGates().at(gate)) continue;
+    if (IsBuiltGate(gate) || value == DefaultGates().at(gate)) continue;
     return Invalid(
         fmt::format("--feature-gates={}={} is not supported by this version of kvorum", gate, value));
   }

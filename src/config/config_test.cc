@@ -185,6 +185,15 @@ TEST_F(ConfigLoad, TheDefaultOfWhatIsNotBuiltIsTaken) {
         "--proxy=off", "--feature-gates=AllAlpha=false"});
 }
 
+TEST_F(ConfigLoad, HashesCanBeCompared) {
+  const Loaded loaded = Load({"--feature-gates=CompactHashCheck=true", "--corrupt-check-time=5m",
+                              "--compact-hash-check-time=30s", "--experimental-initial-corrupt-check"});
+  EXPECT_TRUE(loaded.config.Gate("CompactHashCheck"));
+  EXPECT_TRUE(loaded.config.Gate("InitialCorruptCheck"));
+  EXPECT_EQ(loaded.config.corrupt_check_time, std::chrono::minutes(5));
+  EXPECT_EQ(loaded.config.compact_hash_check_time, std::chrono::seconds(30));
+}
+
 TEST_F(ConfigLoad, OlderNamesAreTaken) {
   const Loaded loaded = Load({"--experimental-compaction-batch-limit=5"});
   EXPECT_EQ(loaded.config.compaction_batch_limit, 5);

@@ -289,11 +289,10 @@ FlagSection LoggingSection() {
 
 FlagSection FeatureSection() {
   constexpr std::string_view kTracing = "distributed tracing";
-  constexpr std::string_view kChecks = "hash comparison between members";
   return {"Features",
           {
               {"feature-gates", Kind::kGates, "", "feature-gates", &Config::feature_gates,
-               "'Gate=true,Gate=false'; no gate can be changed yet."},
+               "'Gate=true,Gate=false'; CompactHashCheck and InitialCorruptCheck can be changed."},
               {"enable-grpc-gateway", Kind::kBool, "true", "enable-grpc-gateway",
                &Config::enable_grpc_gateway, "Serve the v3 API as JSON over HTTP, under /v3/."},
               {"compaction-batch-limit", Kind::kInt, "0", "compaction-batch-limit",
@@ -305,12 +304,13 @@ FlagSection FeatureSection() {
               {"bootstrap-defrag-threshold-megabytes", Kind::kUint, "0",
                "bootstrap-defrag-threshold-megabytes", &Config::bootstrap_defrag_threshold_megabytes,
                "Defragment at the start where that much would be freed (0: never)."},
-              NotBuilt("corrupt-check-time", Kind::kDuration, "0s", "corrupt-check-time", kChecks,
-                       &Config::corrupt_check_time),
-              NotBuilt("compact-hash-check-time", Kind::kDuration, "1m0s", "compact-hash-check-time", kChecks,
-                       &Config::compact_hash_check_time),
-              NotBuilt("downgrade-check-time", Kind::kDuration, "5s", "downgrade-check-time", "downgrades",
-                       &Config::downgrade_check_time),
+              {"corrupt-check-time", Kind::kDuration, "0s", "corrupt-check-time", &Config::corrupt_check_time,
+               "Time between comparisons of the members' hashes (0: never)."},
+              {"compact-hash-check-time", Kind::kDuration, "1m0s", "compact-hash-check-time",
+               &Config::compact_hash_check_time,
+               "Time between comparisons of compactions' hashes, with the gate CompactHashCheck."},
+              {"downgrade-check-time", Kind::kDuration, "5s", "downgrade-check-time",
+               &Config::downgrade_check_time, "Time between looks at whether a downgrade has ended."},
               NotBuilt("enable-distributed-tracing", Kind::kBool, "false", "enable-distributed-tracing",
                        kTracing),
               NotBuilt("distributed-tracing-address", Kind::kString, "localhost:4317",
@@ -440,6 +440,10 @@ const Gates& DefaultGates() {
                                              {"StopGRPCServiceOnDefrag", false},
                                              {"TxnModeWriteWithSharedBuffer", true}};
   return *gates;
+}
+
+bool IsBuiltGate(std::string_view gate) {
+  return gate == "CompactHashCheck" || gate == "InitialCorruptCheck";
 }
 
 }  // namespace kvorum::config

@@ -78,5 +78,7 @@ std::string_view GoTypeName(Kind kind);
 
 /// The gates and their defaults.
 const Gates& DefaultGates();
+/// Whether another value than the default can be had.
+bool IsBuiltGate(std::string_view gate);
 
 }  // namespace kvorum::config

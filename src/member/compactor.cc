@@ -9,7 +9,13 @@ namespace kvorum::member {
 void Compactor::Run() {
   if (running_ || stopped_ || !store_->compacting()) return;
   running_ = true;
-  ports_.apply_executor->Post([this] { Step(); });
+  if (!options_.compact_hash_check) return ports_.apply_executor->Post([this] { Step(); });
+  ports_.background_executor->Post([this] {
+    if (const absl::Status status = store_->HashCompaction(); !status.ok()) {
+      KVORUM_LOG(*ports_.logger, kError, "failed to hash a compaction", {"error", status.ToString()});
+    }
+    ports_.apply_executor->Post([this] { Step(); });
+  });
 }
 
 void Compactor::Step() {

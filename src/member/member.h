@@ -43,8 +43,14 @@ struct MemberOptions {
   /// The release that other members are told: the cluster's version is the oldest one's. At most kApiVersion;
   /// an older one keeps a way into the cluster open for members of that release.
   std::string release = std::string(kApiVersion);
-  /// How often the leader looks whether a downgrade has come to its end.
+  /// How often the leader looks whether a downgrade has come to its end; 0: never.
   std::chrono::nanoseconds downgrade_check_time = std::chrono::seconds(5);
+
+  // Comparing hashes of the store with other members.
+  bool initial_corrupt_check = false;              ///< before a member with data begins
+  std::chrono::nanoseconds corrupt_check_time{0};  ///< on the leader, so often; 0: never
+  bool compact_hash_check = false;                 ///< of compactions, on the leader
+  std::chrono::nanoseconds compact_hash_check_time = std::chrono::minutes(1);
 
   /// How long a request may take: 5 s and twice the election timeout.
   std::chrono::nanoseconds request_timeout() const { return std::chrono::seconds(5) + 2 * election_timeout; }

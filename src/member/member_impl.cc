@@ -209,12 +209,21 @@ void MemberImpl::Start(absl::AnyInvocable<void()> ready) {
              {"cluster-version", version.empty() ? "to_be_decided" : version.substr(0, version.rfind('.'))});
   applier_->Start();
   ports_.apply_executor->Post([this, ready = std::move(ready)]() mutable {
-    lease_keeper_->Start();
-    version_keeper_.Start();
-    publisher_.Start([this, ready = std::move(ready)]() mutable {
-      ready_.store(true, std::memory_order_release);
-      if (ready) ready();
+    const bool has_data = ports_.backend->applied().index > 0;
+    if (!options_.initial_corrupt_check || !has_data) return Run(std::move(ready));
+    corruption_checker_.CheckInitially([this, ready = std::move(ready)](const absl::Status& status) mutable {
+      status.ok() ? Run(std::move(ready)) : loop_->Fail(status);
     });
+  });
+}
+
+void MemberImpl::Run(absl::AnyInvocable<void()> ready) {
+  lease_keeper_->Start();
+  version_keeper_.Start();
+  corruption_checker_.Start();
+  publisher_.Start([this, ready = std::move(ready)]() mutable {
+    ready_.store(true, std::memory_order_release);
+    if (ready) ready();
   });
   loop_->Start();
 }
@@ -227,6 +236,7 @@ void MemberImpl::Stop(absl::AnyInvocable<void()> done) {
       lease_keeper_->Stop();
       version_keeper_.Stop();
       changes_.Stop();
+      corruption_checker_.Stop();
       publisher_.Stop();
       lessor_->Demote();
       done();

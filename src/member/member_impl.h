@@ -7,6 +7,7 @@
 #include "member/alarm_store.h"
 #include "member/applier.h"
 #include "member/compactor.h"
+#include "member/corruption_checker.h"
 #include "member/downgrades.h"
 #include "member/entry_applier.h"
 #include "member/lease_keeper.h"
@@ -105,6 +106,7 @@ class MemberImpl final : public Member {
   absl::Status OpenLoop(StartState start);
   void AddPeers(const StartState& start);
   bool IsFromRemoved(const raft::Message& message) const;
+  void Run(absl::AnyInvocable<void()> ready);
   void CatchUpWatchers();
   void RaiseNoSpace();
 
@@ -123,6 +125,7 @@ class MemberImpl final : public Member {
   MemberChanges changes_;
   Downgrades downgrades_{this, ports_};
   Publisher publisher_{&cluster_, &proposer_, options_, ports_};
+  CorruptionChecker corruption_checker_{this, &proposer_, options_, ports_};
   VersionKeeper version_keeper_{&cluster_, &proposer_, state_.get(), options_, ports_};
   Quota quota_;
   std::unique_ptr<Compactor> compactor_;

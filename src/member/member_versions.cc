@@ -1,62 +1,41 @@
 #include "member/member_versions.h"
 
-#include <memory>
 #include <utility>
 
 #include "base/version.h"
+#include "member/ask_others.h"
 
 namespace kvorum::member {
 namespace {
 
 constexpr cluster::Version kFirstWithCurrentForm{.major = 3, .minor = 6};
 
-/// Questions under way. On the apply executor.
-struct Round {
-  MemberVersions versions;
-  size_t missing = 0;
-  absl::AnyInvocable<void(MemberVersions)> done;
-
-  void Finish() {
-    if (missing == 0) done(std::move(versions));
-  }
-};
-
-void AskOne(const cluster::Member& member, const Ports& ports, MonotonicTime deadline,
-            std::shared_ptr<Round> round) {
-  auto answered = [id = member.id, executor = ports.apply_executor, logger = ports.logger,
-                   round = std::move(round)](absl::StatusOr<PeerVersions> versions) mutable {
-    executor->Post([id, logger, round = std::move(round), versions = std::move(versions)]() mutable {
-      if (versions.ok()) {
-        round->versions[id] = *std::move(versions);
-      } else {
-        KVORUM_LOG(*logger, kWarn, "failed to get version", LogField::Id("remote-member-id", id.value()),
-                   {"error", std::string(versions.status().message())});
-      }
-      --round->missing;
-      round->Finish();
-    });
-  };
-  ports.calls->Versions(member.peer_urls, deadline, std::move(answered));
-}
-
 }  // namespace
 
 void AskVersions(const cluster::Cluster& cluster, const Ports& ports, std::string_view own_release,
                  MonotonicTime deadline, absl::AnyInvocable<void(MemberVersions)> done) {
-  auto round = std::make_shared<Round>();  // shared by the questions
-  round->done = std::move(done);
   const std::string version = cluster.version();
-  std::vector<cluster::Member> others;
-  for (cluster::Member& member : cluster.members()) {
-    round->versions[member.id];
-    if (member.id != cluster.local()) others.push_back(std::move(member));
-  }
-  round->versions[cluster.local()] =
+  MemberVersions versions;
+  for (const cluster::Member& member : cluster.members()) versions[member.id];
+  versions[cluster.local()] =
       PeerVersions{.server = std::string(own_release), .cluster = version.empty() ? "not_decided" : version};
-  if (ports.calls == nullptr) others.clear();
-  round->missing = others.size();
-  for (const cluster::Member& member : others) AskOne(member, ports, deadline, round);
-  if (others.empty()) ports.apply_executor->Post([round] { round->Finish(); });
+  AskOthers<PeerVersions>(
+      cluster, ports,
+      [&ports, deadline](const cluster::Member& member, PeerCalls::Done<PeerVersions> answered) {
+        ports.calls->Versions(member.peer_urls, deadline, std::move(answered));
+      },
+      [versions = std::move(versions), logger = ports.logger,
+       done = std::move(done)](Answers<PeerVersions> answers) mutable {
+        for (auto& [id, answer] : answers) {
+          if (answer.ok()) {
+            versions[id] = *std::move(answer);
+            continue;
+          }
+          KVORUM_LOG(*logger, kWarn, "failed to get version", LogField::Id("remote-member-id", id.value()),
+                     {"error", std::string(answer.status().message())});
+        }
+        done(std::move(versions));
+      });
 }
 
 std::optional<cluster::Version> OldestMember(const MemberVersions& versions) {

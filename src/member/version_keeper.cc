@@ -131,6 +131,7 @@ void VersionKeeper::Propose(const cluster::Version& version, MembershipForm form
 }
 
 void VersionKeeper::ArmDowngrade() {
+  if (options_.downgrade_check_time <= std::chrono::nanoseconds(0)) return;
   downgrade_timer_ = ports_.apply_executor->PostAfter(options_.downgrade_check_time, [this] {
     ArmDowngrade();
     CheckDowngrade();

@@ -107,6 +107,11 @@ absl::Status StoreImpl::Reload() {
     }
     generation_.fetch_add(1, std::memory_order_release);
   }
+  {
+    absl::MutexLock lock(&hashes_mutex_);
+    to_hash_.reset();
+    hashes_.clear();
+  }
   AttachLeases();
   compactor_.Cancel();
   compacting_.store(false, std::memory_order_release);

@@ -159,6 +159,16 @@ absl::Status StoreImpl::StartCompaction(int64_t revision) {
   if (revision > current_revision()) return FutureRevisionError();
   backend_->Put(backend::Bucket::kMeta, kScheduledCompactKey, Bytes::Copy(RevisionKey({revision, 0}).view()));
   {
+    absl::MutexLock lock(&hashes_mutex_);
+    to_hash_.reset();
+    if (!compacting()) {
+      to_hash_ = {.at = revision,
+                  .compacted = compact_revision(),
+                  .generation = generation_.load(),
+                  .before_compaction = true};
+    }
+  }
+  {
     absl::MutexLock lock(&mutex_);
     compacted_.store(revision, std::memory_order_release);
   }

@@ -98,6 +98,15 @@ class Store {
   /// watchers get what lies between from its history. Errors: DataLoss, after which the store is of no use.
   /// Writer only. REQUIRES: BeginReload, and leases that were loaded anew without keys
   virtual absl::Status Reload() = 0;
+  /// Hashes the history up to the revision that StartCompaction was called with last, as it was before, and
+  /// keeps the result: members compare these (reference: backend-schema.md §7). Nothing where a compaction
+  /// was under way by then. Thread-safe; reads everything. REQUIRES: no CompactStep from that StartCompaction
+  /// to the end of this. Errors: DataLoss.
+  virtual absl::Status HashCompaction() = 0;
+  /// What was kept, the newest first, at most kCompactionHashes. `Hash` of such a revision gives the same.
+  /// Thread-safe.
+  virtual std::vector<HashResult> compaction_hashes() const = 0;
+  static constexpr size_t kCompactionHashes = 10;
 
   virtual WatchHub& watch_hub() = 0;
 

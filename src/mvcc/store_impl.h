@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -46,6 +47,8 @@ class StoreImpl final : public Store, public WatchHistory {
   absl::StatusOr<HashResult> Hash(int64_t revision) override;
   void BeginReload() override;
   absl::Status Reload() override;
+  absl::Status HashCompaction() override;
+  std::vector<HashResult> compaction_hashes() const override;
   WatchHub& watch_hub() override { return hub_; }
   int64_t key_count() const override { return live_keys_.load(std::memory_order_relaxed); }
   void CheckInvariants() const override;
@@ -101,9 +104,21 @@ class StoreImpl final : public Store, public WatchHistory {
   void AttachLeases();
 
   struct KeepSet;
-  struct HashTarget;
-  absl::StatusOr<KeepSet> CollectKeepSet(const HashTarget& target);
-  absl::StatusOr<uint32_t> HashRecords(const HashTarget& target, const KeepSet& keep);
+  /// What is hashed; a compaction or another database meanwhile makes it begin again.
+  struct ToHash {
+    int64_t at = 0;         ///< the revision
+    int64_t compacted = 0;  ///< as of which compaction
+    uint64_t generation = 0;
+    /// The store has been told to compact to `at`, and has not begun.
+    bool before_compaction = false;
+  };
+  absl::StatusOr<KeepSet> CollectKeepSet(const ToHash& what);
+  absl::StatusOr<uint32_t> HashRecords(const ToHash& what, const KeepSet& keep);
+  absl::StatusOr<uint32_t> HashAsOf(const ToHash& what);
+  bool Stands(const ToHash& what) const {
+    return (what.before_compaction || compact_revision() == what.compacted) &&
+           generation_.load(std::memory_order_acquire) == what.generation;
+  }
 
   /// The key's lease from now on; zero: none. Writer only.
   void BindLease(const IndexedKey* key, LeaseId lease);
@@ -131,6 +146,9 @@ class StoreImpl final : public Store, public WatchHistory {
   absl::Mutex frozen_mutex_;
   /// The content of before, while the backend's is replaced.
   std::shared_ptr<FrozenContent> frozen_content_ ABSL_GUARDED_BY(frozen_mutex_);  // shared with its views
+  mutable absl::Mutex hashes_mutex_;
+  std::optional<ToHash> to_hash_ ABSL_GUARDED_BY(hashes_mutex_);  // of the compaction that was scheduled
+  std::deque<HashResult> hashes_ ABSL_GUARDED_BY(hashes_mutex_);  // of compactions, the newest first
 
   // The writer's.
   bool in_txn_ = false;

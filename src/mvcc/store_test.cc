@@ -66,6 +66,33 @@ struct StoreTest : ::testing::Test {
   std::unique_ptr<Store> store;
 };
 
+TEST_F(StoreTest, KeepsTheHashesOfCompactionsAsTheyWereBefore) {
+  for (int i = 0; i < 4; ++i) Put("a", std::to_string(i));  // revisions 2 to 5
+  Put("b", "x");
+  const uint32_t before_4 = Hash(4);
+  ASSERT_TRUE(store->StartCompaction(4).ok());
+  ASSERT_TRUE(store->HashCompaction().ok());
+  while (store->CompactStep(1)) {
+  }
+  EXPECT_EQ(store->Hash(4)->hash, before_4);
+  EXPECT_EQ(store->Hash(4)->compact_revision, -1);
+  EXPECT_EQ(store->Hash(4)->current_revision, 6);
+
+  const uint32_t before_5 = Hash(5);
+  ASSERT_TRUE(store->StartCompaction(5).ok());
+  ASSERT_TRUE(store->HashCompaction().ok());
+  ASSERT_TRUE(store->StartCompaction(6).ok());
+  EXPECT_TRUE(store->HashCompaction().ok());
+  while (store->CompactStep(1)) {
+  }
+  const std::vector<HashResult> kept = store->compaction_hashes();
+  ASSERT_EQ(kept.size(), 2u) << "6 came while another compaction was under way";
+  EXPECT_EQ(kept[0].hash, before_5);
+  EXPECT_EQ(kept[0].compact_revision, 4);
+  EXPECT_EQ(kept[1].revision, 4);
+  EXPECT_EQ(Hash(5), before_5) << "though it is compacted";
+}
+
 TEST_F(StoreTest, HashesAsEtcdDoes) {
   EXPECT_EQ(Hash(0), 1084519789u);
   Put("a", "b");

@@ -121,6 +121,11 @@ member::MemberOptions MemberOptions(const config::Config& config) {
   }
   options.compaction_sleep_interval =
       OrDefault(config.compaction_sleep_interval, options.compaction_sleep_interval);
+  options.downgrade_check_time = config.downgrade_check_time;
+  options.initial_corrupt_check = config.Gate("InitialCorruptCheck");
+  options.corrupt_check_time = config.corrupt_check_time;
+  options.compact_hash_check = config.Gate("CompactHashCheck");
+  options.compact_hash_check_time = config.compact_hash_check_time;
   options.warning_apply_duration = OrDefault(config.warning_apply_duration, options.warning_apply_duration);
   return options;
 }
