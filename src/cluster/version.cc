@@ -24,4 +24,10 @@ std::optional<Version> ParseVersion(std::string_view text) {
   return version;
 }
 
+std::string StorageVersionOf(std::string_view cluster_version) {
+  const std::optional<Version> version = ParseVersion(cluster_version);
+  if (!version || *version < Version{.major = 3, .minor = 5}) return "";
+  return version->Cluster().Text();
+}
+
 }  // namespace kvorum::cluster

@@ -26,4 +26,8 @@ struct Version {
 /// "3.6.4"; of "3.6.4-rc.1+build" what comes before the sign. Null where that is no semantic version.
 std::optional<Version> ParseVersion(std::string_view text);
 
+/// The storage version of a cluster of that version, which follows it; empty where there is none: before 3.5
+/// databases have no such thing.
+std::string StorageVersionOf(std::string_view cluster_version);
+
 }  // namespace kvorum::cluster

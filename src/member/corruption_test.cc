@@ -134,10 +134,8 @@ class InitialCheckTest : public ::testing::Test {
  protected:
   InitialCheckTest() {
     world_.options().initial_corrupt_check = true;
-    world_.set_calls(&calls_);
-    calls_.version = "3.7.1";
+    world_.Join(World::kId, {{.id = World::kId, .peer_urls = {"http://self"}}}, false, nullptr, &calls_);
     EXPECT_TRUE(world_.Start().ok());
-    etcdserverpb::MemberAddRequest other;
     std::optional<absl::StatusOr<std::vector<cluster::Member>>> added;
     world_.member().AddMember({.peer_urls = {"http://other"}, .is_learner = true}, MonotonicTime::max(),
                               [&added](auto members) { added = std::move(members); });

@@ -218,6 +218,7 @@ void MemberImpl::Start(absl::AnyInvocable<void()> ready) {
 }
 
 void MemberImpl::Run(absl::AnyInvocable<void()> ready) {
+  if (stopped_.load()) return;
   lease_keeper_->Start();
   version_keeper_.Start();
   corruption_checker_.Start();

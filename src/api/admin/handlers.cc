@@ -139,10 +139,6 @@ class PeerHandler final : public http::Handler {
                                            http::ResponseWriter& writer) override {
     if (request.path == "/version") {
       ServeVersion(member_, member_.options().release, request, writer);
-    } else if (request.path == "/members") {
-      ServeMembers(member_, request, writer);
-    } else if (request.path == "/raft/probing") {
-      ServeProbe(writer);
     } else {
       ReplyNotFound(writer);
     }

@@ -35,8 +35,7 @@ std::unique_ptr<http::Handler> NewClientHandler(const HandlerOptions& options);
 /// --listen-metrics-urls: /metrics, /health, /livez, /readyz (§3).
 std::unique_ptr<http::Handler> NewMetricsHandler(const HandlerOptions& options);
 
-/// The peer listener, as far as other programs read it: /version, /members, /raft/probing (§4); the rest is
-/// 404.
+/// The peer listener, as far as it is not of the members' own protocol: /version (§4); the rest is 404.
 std::unique_ptr<http::Handler> NewPeerHandler(const HandlerOptions& options);
 
 /// Adds the process_* and os_fd_* metrics, read when the text is made, and etcd_server_version (reference:

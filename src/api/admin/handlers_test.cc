@@ -158,6 +158,21 @@ TEST_F(ApiAdmin, ProbesSayOk) {
   EXPECT_EQ(Get("/livezz").status, 404);
 }
 
+TEST_F(ApiAdmin, IsNotReadyWithoutALeaderOrWithAStuckDisk) {
+  LoseTheLeader();
+  EXPECT_EQ(Get("/readyz/linearizable_read").body, "[-]linearizable_read failed: etcdserver: no leader\n\n");
+  EXPECT_EQ(Get("/livez").status, 200);
+  member::MemberStatus status = member_.status();
+  status.leader = MemberId(5);
+  status.disk_stalled = true;
+  member_.SetStatus(status);
+  EXPECT_EQ(Get("/readyz").status, 503);
+  EXPECT_EQ(Get("/health").status, 200) << "as etcd's";
+  status.disk_stalled = false;
+  member_.SetStatus(status);
+  EXPECT_EQ(Get("/readyz").status, 200);
+}
+
 TEST_F(ApiAdmin, ProbesSayWhatFailed) {
   FailReads("etcdserver: leader changed");
   member_.alarm_list = {{MemberId(1), member::AlarmType::kCorrupt}};
@@ -336,23 +351,20 @@ TEST_F(ApiAdmin, TheMetricsListenerHasHealthAndMetricsOnly) {
   }
 }
 
-TEST_F(ApiAdmin, ThePeerListenerTellsWhoIsThere) {
+TEST_F(ApiAdmin, OnThePeerListenerThereIsTheVersion) {
   Listener listener(NewPeerHandler(Options()));
-  member_.mutable_cluster().AddMember(
-      {.id = MemberId(0xffffffffffffffff), .peer_urls = {"http://127.0.0.1:4380"}, .is_learner = true},
-      cluster::Cluster::Persist::kNo);
-  const Response members = Ask(listener.address(), "GET", "/members");
-  EXPECT_EQ(members.body,
-            R"([{"id":2748,"peerURLs":["http://127.0.0.1:2380"],"name":"m1",)"
-            R"("clientURLs":["http://127.0.0.1:2379"]},)"
-            R"({"id":18446744073709551615,"peerURLs":["http://127.0.0.1:4380"],"isLearner":true}])"
-            "\n");
-  EXPECT_THAT(members.head, HasSubstr("x-etcd-cluster-id: def\r\n"));
-  EXPECT_EQ(Ask(listener.address(), "POST", "/members").status, 405);
   EXPECT_EQ(Ask(listener.address(), "GET", "/version").status, 200);
-  EXPECT_THAT(Ask(listener.address(), "GET", "/raft/probing").body, StartsWith("{\"OK\":true,\"Now\":\"20"));
-  for (const char* path : {"/", "/raft", "/health", "/metrics"}) {
+  for (const char* path : {"/", "/raft", "/members", "/health", "/metrics"}) {
     EXPECT_EQ(Ask(listener.address(), "GET", path).status, 404) << path;
+  }
+}
+
+TEST_F(ApiAdmin, TheStorageVersionIsThatOfTheCluster) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"", "unknown"}, {"3.7.0", "3.7.0"}, {"3.6.0", "3.6.0"}, {"3.5.0", "3.5.0"}, {"3.4.0", "unknown"}};
+  for (const auto& [version, storage] : cases) {
+    member_.mutable_cluster().SetVersion(version, cluster::Cluster::Persist::kNo);
+    EXPECT_THAT(Get("/version").body, HasSubstr(fmt::format("\"storage\":\"{}\"", storage)));
   }
 }
 

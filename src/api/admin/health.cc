@@ -183,6 +183,14 @@ std::unique_ptr<http::RequestSink> Health::StartProbe(const Probe& probe, std::s
   return sink;
 }
 
+/// Why clients should go elsewhere, known without waiting for it.
+absl::Status Health::Trouble() const {
+  const member::MemberStatus status = member_.status();
+  if (status.leader == MemberId(0)) return absl::UnavailableError("etcdserver: no leader");
+  if (status.disk_stalled) return absl::UnavailableError("a write to the disk does not end");
+  return absl::OkStatus();
+}
+
 void Health::Advance(std::shared_ptr<Run> run) {
   while (run->next < run->checks.size()) {
     const Check check = run->checks[run->next];
@@ -194,6 +202,8 @@ void Health::Advance(std::shared_ptr<Run> run) {
       }
     } else if (check == Check::kNonLearner) {
       if (member_.status().is_learner) result = absl::FailedPreconditionError("not supported for learner");
+    } else if (const absl::Status trouble = Trouble(); check == Check::kLinearizableRead && !trouble.ok()) {
+      result = trouble;
     } else {
       http::Loop& loop = run->writer->loop();
       return Read(loop, check == Check::kLinearizableRead, [this, run](const absl::Status& status) {

@@ -23,6 +23,7 @@ class Health {
   std::unique_ptr<http::RequestSink> StartProbe(const Probe& probe, std::string_view sub_path,
                                                 const http::Request& request, http::ResponseWriter& writer);
   void Advance(std::shared_ptr<Run> run);
+  absl::Status Trouble() const;
   void Record(Run& run, const absl::Status& result);
   void AnswerProbe(Run& run);
 

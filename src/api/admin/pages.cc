@@ -6,12 +6,11 @@
 #include <cctype>
 #include <optional>
 
-#include "absl/time/clock.h"
-#include "absl/time/time.h"
 #include "api/admin/exchange.h"
 #include "api/admin/gzip.h"
 #include "base/version.h"
 #include "boost/json/parse.hpp"
+#include "cluster/version.h"
 #include "fmt/format.h"
 #include "fmt/ranges.h"
 
@@ -80,10 +79,10 @@ void ServeVersion(member::Member& member, std::string_view release, const http::
                   http::ResponseWriter& writer) {
   if (!AllowGet(request, writer)) return;
   const std::string cluster = member.cluster().version();
-  const bool decided = !cluster.empty();
+  const std::string storage = cluster::StorageVersionOf(cluster);
   writer.Reply(200, {{"content-type", "application/json"}},
                fmt::format(R"({{"etcdserver":"{}","etcdcluster":"{}","storage":"{}"}})", release,
-                           decided ? cluster : "not_decided", decided ? kStorageVersion : "unknown"));
+                           cluster.empty() ? "not_decided" : cluster, storage.empty() ? "unknown" : storage));
 }
 
 MetricsPage::MetricsPage(metrics::Registry* registry)
@@ -145,28 +144,6 @@ std::unique_ptr<http::RequestSink> ServeLogLevel(const HandlerOptions& options, 
     KVORUM_LOG(*options.logger, kInfo, "changed the log level", {"level", ToLower(*text)});
     writer.SendOnlyHead(204, {});
   });
-}
-
-void ServeMembers(member::Member& member, const http::Request& request, http::ResponseWriter& writer) {
-  if (!AllowGet(request, writer)) return;
-  std::vector<std::string> members;
-  for (const cluster::Member& m : member.cluster().members()) {
-    std::string json = fmt::format("{{\"id\":{},\"peerURLs\":{}", m.id, JsonStrings(m.peer_urls));
-    if (m.is_learner) json += ",\"isLearner\":true";
-    if (!m.name.empty()) json += ",\"name\":" + JsonString(m.name);
-    if (!m.client_urls.empty()) json += ",\"clientURLs\":" + JsonStrings(m.client_urls);
-    members.push_back(json + "}");
-  }
-  writer.Reply(
-      200,
-      {{"content-type", "application/json"}, {"x-etcd-cluster-id", fmt::format("{:x}", member.cluster_id())}},
-      fmt::format("[{}]\n", fmt::join(members, ",")));
-}
-
-void ServeProbe(http::ResponseWriter& writer) {
-  const std::string now = absl::FormatTime("%Y-%m-%dT%H:%M:%E*SZ", absl::Now(), absl::UTCTimeZone());
-  writer.Reply(200, {{"content-type", "application/json"}},
-               fmt::format("{{\"OK\":true,\"Now\":\"{}\"}}\n", now));
 }
 
 }  // namespace kvorum::api_admin

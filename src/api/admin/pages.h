@@ -32,8 +32,4 @@ void ServeVars(const HandlerOptions& options, const http::Request& request, http
 std::unique_ptr<http::RequestSink> ServeLogLevel(const HandlerOptions& options, const http::Request& request,
                                                  http::ResponseWriter& writer);
 
-/// /members and /raft/probing of the peer listener (§4.5, §4.6).
-void ServeMembers(member::Member& member, const http::Request& request, http::ResponseWriter& writer);
-void ServeProbe(http::ResponseWriter& writer);
-
 }  // namespace kvorum::api_admin

@@ -4,6 +4,7 @@
 #include "api/v3/core.h"
 #include "api/v3/errors.h"
 #include "base/version.h"
+#include "cluster/version.h"
 #include "proto/rpc.pb.h"
 
 namespace kvorum::api_v3 {
@@ -48,7 +49,7 @@ void Status(Call call) {
   for (const member::Alarm& alarm : member.alarms()) response.add_errors(AlarmText(alarm));
   response.set_dbsizeinuse(sizes.in_use_bytes);
   response.set_islearner(status.is_learner);
-  if (!member.cluster().version().empty()) response.set_storageversion(std::string(kStorageVersion));
+  response.set_storageversion(cluster::StorageVersionOf(member.cluster().version()));
   response.set_dbsizequota(quota == 0 ? kDefaultQuotaBytes : quota);
   const cluster::Downgrade downgrade = member.cluster().downgrade();
   response.mutable_downgradeinfo()->set_enabled(downgrade.enabled);

@@ -8,6 +8,7 @@
 #include "absl/synchronization/notification.h"
 #include "api/admin/handlers.h"
 #include "api/gateway/gateway.h"
+#include "api/v3/health_reporter.h"
 #include "api/v3/services.h"
 #include "backend/lmdb_backend.h"
 #include "base/random.h"
@@ -162,6 +163,8 @@ class ServerImpl final : public Server {
   void Serve();
   void GiveLeadershipAway();
   void StopExecutors();
+  /// Where health is looked after: it waits for no disk.
+  http::Loop& health_loop() { return peer_loops_.at(0); }
 
   // Constant after construction.
   const config::Config& config_;
@@ -192,6 +195,7 @@ class ServerImpl final : public Server {
   std::unique_ptr<api_v3::Services> services_;
   std::unique_ptr<grpc::Server> grpc_;
   std::unique_ptr<grpc::HealthService> health_;
+  std::unique_ptr<api_v3::HealthReporter> health_reporter_;
   std::unique_ptr<http::Handler> gateway_;
   std::unique_ptr<http::Handler> client_handler_;
   std::unique_ptr<http::Handler> metrics_handler_;
@@ -307,6 +311,11 @@ void ServerImpl::MakeServices() {
   grpc_ = std::make_unique<grpc::Server>(services_->ServerOptions());
   services_->Register(grpc_.get());
   health_ = std::make_unique<grpc::HealthService>(grpc_.get());
+  health_reporter_ = std::make_unique<api_v3::HealthReporter>(
+      api_v3::HealthReporter::Parts{.member = member_.get(),
+                                    .executor = &health_loop(),
+                                    .logger = &logger_,
+                                    .report = [this](bool serving) { health_->SetServing(serving); }});
   grpc::AddReflection(grpc_.get());
 
   api_admin::HandlerOptions admin;
@@ -354,7 +363,7 @@ void ServerImpl::Serve() {
   member_->Start([this] {
     background_executor_.Post([this] {
       if (stopping_) return;
-      health_->SetServing(true);
+      health_loop().Post([this] { health_reporter_->Start(); });
       listeners_.StartClients();
       StartAutoCompactor();
       NotifyReady();
@@ -443,8 +452,10 @@ void ServerImpl::Stop() {
   background_executor_.Post([this, &quiet] {
     stopping_ = true;
     auto_compactor_.reset();
-    health_->SetServing(false);
-    quiet.Notify();
+    health_loop().Post([this, &quiet] {
+      health_reporter_->Stop();
+      quiet.Notify();
+    });
   });
   quiet.WaitForNotification();
   listeners_.ShutdownClients(kShutdownGrace);
