@@ -151,7 +151,7 @@ LOST = (OSError, http.client.HTTPException)
 
 # What a change of the membership may be answered with before it works, or was done already.
 PASSING = re.compile("unhealthy cluster|not enough started|deadline exceeded|timed out|leader changed|no leader|"
-                     "proposal dropped|raft: stopped|Peer URLs already exists|member not found")
+                     "proposal dropped|raft: stopped|already exist|member not found")
 
 
 class Member:
