@@ -55,7 +55,8 @@ void Applier::Apply(std::vector<raft::Entry> entries, std::vector<Waiter> waiter
       // Who made the change may make the next one, which the core has to take.
       loop_->AfterApplied([this] { ports_.apply_executor->Post([this] { DeliverConfChanges(); }); });
     }
-    CutIfDue(entries.back().term);
+    // After a restart the database may be ahead of what the core knows to be committed.
+    if (entries.back().index.value() == parts_.state->applied.load()) CutIfDue(entries.back().term);
   });
 }
 

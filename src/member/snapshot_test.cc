@@ -162,6 +162,28 @@ TEST_F(SnapshotTest, ACrashAtAnyStepIsMadeGood) {
   }
 }
 
+TEST_F(SnapshotTest, EntriesGoOnWhileItIsInstalled) {
+  LeaveBehind();
+  behind_->disk().HoldDatabases(true);
+  group_.Heal();
+  ASSERT_TRUE(group_.PassUntil([&] { return group_.snapshots_sent() > 0; }));
+  PutMany("during", 30);
+  group_.Pass(seconds(1));
+  EXPECT_FALSE(behind_->Get("missed0"));
+  EXPECT_EQ(behind_->disk().entries().rbegin()->first, group_.Leader()->disk().entries().rbegin()->first);
+  // Those that it has on disk count.
+  World* third = nullptr;
+  for (World* world : group_.worlds()) {
+    if (world != behind_ && world != group_.Leader()) third = world;
+  }
+  group_.CutOff(*third);
+  PutMany("with it", 2);
+  group_.Heal();
+  behind_->disk().HoldDatabases(false);
+  ExpectCaughtUp();
+  EXPECT_TRUE(behind_->Get("during29"));
+}
+
 TEST_F(SnapshotTest, ADatabaseThatCannotBeReadEndsTheMemberAlone) {
   LeaveBehind();
   group_.Heal();

@@ -109,7 +109,7 @@ class FakeDisk final : public wal::LogStorage, public SnapshotStorage {
       write.done(absl::OkStatus());
       return true;
     }
-    if (!opens_.empty()) {
+    if (!opens_.empty() && !hold_databases_) {
       auto [index, done] = std::move(opens_.front());
       opens_.pop_front();
       backend::MemoryBackend* found = database(index);
@@ -127,6 +127,8 @@ class FakeDisk final : public wal::LogStorage, public SnapshotStorage {
     done(failure_);
     return true;
   }
+  /// Databases that are asked for are not opened.
+  void HoldDatabases(bool hold) { hold_databases_ = hold; }
   void FailFrom(absl::Status failure) { failure_ = std::move(failure); }
 
   /// What was not finished is lost, but for the first `kept` writes.
@@ -182,6 +184,7 @@ class FakeDisk final : public wal::LogStorage, public SnapshotStorage {
       std::pair<raft::Index, absl::AnyInvocable<void(absl::StatusOr<std::unique_ptr<backend::ReadView>>)>>>
       opens_;
   std::map<raft::Index, std::unique_ptr<backend::MemoryBackend>> databases_;
+  bool hold_databases_ = false;
   absl::Status failure_;
   raft::HardState state_;
   std::map<raft::Index, raft::Entry> entries_;
