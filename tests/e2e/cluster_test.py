@@ -190,7 +190,7 @@ def a_disk_is_full():
     with kvorums(3) as cluster:
         victim = cluster.members[0]
         os.mkdir(victim.directory)
-        mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200m", "tmpfs", victim.directory],
+        mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400m", "tmpfs", victim.directory],
                                capture_output=True, text=True, check=False)
         if mount.returncode == 0:
             fill = os.path.join(victim.directory, "..fill")
@@ -206,11 +206,10 @@ def a_disk_is_full():
             load = Load(cluster, writers=4, value="x" * 20000)
             load.wait_for(100)
             if fill:
-                with open(fill, "wb") as filler:
+                with open(fill, "wb", buffering=0) as filler:
                     try:
                         while True:
                             filler.write(b"\0" * 65536)
-                            filler.flush()
                     except OSError:
                         pass
             since = time.monotonic()
