@@ -303,8 +303,12 @@ void MemberImpl::HashKv(int64_t revision, absl::AnyInvocable<void(absl::StatusOr
 }
 
 void MemberImpl::HashDatabase(absl::AnyInvocable<void(absl::StatusOr<uint32_t>)> done) {
-  ports_.background_executor->Post(
-      [this, done = std::move(done)]() mutable { done(HashBackend(*ports_.backend)); });
+  ports_.background_executor->Post([this, done = std::move(done)]() mutable {
+    const MonotonicTime start = ports_.clock->Now();
+    absl::StatusOr<uint32_t> hash = HashBackend(*ports_.backend);
+    metrics_.hash_duration.Observe(ports_.clock->Now() - start);
+    done(std::move(hash));
+  });
 }
 
 void MemberImpl::ReadDatabase(absl::AnyInvocable<void(absl::StatusOr<DatabaseView>)> done) {

@@ -82,6 +82,9 @@ Metrics::Metrics(metrics::Registry* registry, MemberId id, std::shared_ptr<const
           registry_.NewCounter("etcd_server_heartbeat_send_failures_total",
                                "The total number of leader heartbeat send failures (likely overloaded from "
                                "slow disk).")),
+      hash_duration(registry_.NewHistogram("etcd_mvcc_hash_duration_seconds",
+                                           "The latency distribution of storage hash operation.", 0.01, 2,
+                                           15)),
       snapshot_apply_in_progress(
           registry_.NewGauge("etcd_server_snapshot_apply_in_progress_total",
                              "1 if the server is applying the incoming snapshot. 0 if none.")),

@@ -39,6 +39,7 @@ class Metrics {
   metrics::Counter& slow_read_indexes;
   metrics::Counter& leases_expired;
   metrics::Counter& heartbeat_send_failures;
+  metrics::Histogram& hash_duration;
   metrics::Gauge& snapshot_apply_in_progress;
   metrics::Counter& learner_promote_successes;
   metrics::Family<metrics::Counter>& learner_promote_failures;
