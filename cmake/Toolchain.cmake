@@ -28,7 +28,7 @@ if(KVORUM_FUZZERS)
   add_compile_options(-fsanitize=fuzzer-no-link)
 endif()
 
-find_program(KVORUM_LLD NAMES ld.lld ld.lld-14)
+find_program(KVORUM_LLD NAMES ld.lld)
 if(KVORUM_LLD)
   add_link_options(-fuse-ld=lld)
 endif()

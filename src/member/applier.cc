@@ -245,8 +245,6 @@ void Applier::SendSnapshot(raft::Message message) {
     const backend::AppliedPosition applied = ports_.backend->applied();
     SnapshotPoint point = PointHere(raft::Term(applied.term));
     KVORUM_CHECK(point.index == raft::Index(applied.index));
-    KVORUM_LOG(*ports_.logger, kInfo, "sending database snapshot", {"snapshot-index", applied.index},
-               LogField::Id("remote-peer-id", message.to.value()));
     message.snapshot = raft::Snapshot{
         .data = std::move(point.data),
         .metadata = {.conf_state = std::move(point.conf_state), .index = point.index, .term = point.term}};

@@ -426,10 +426,6 @@ void ServerImpl::GiveLeadershipAway() {
     best = std::min(best.value_or(std::pair(*since, member.id)), std::pair(*since, member.id));
   }
   if (!best) return;
-  KVORUM_LOG(logger_, kInfo, "leadership transfer starting",
-             LogField::Id("local-member-id", member_->id().value()),
-             LogField::Id("current-leader-member-id", member_->id().value()),
-             LogField::Id("transferee-member-id", best->second.value()));
   absl::Notification moved;
   const MonotonicTime deadline =
       SystemClock().Now() + 2 * std::chrono::milliseconds(config_.election_timeout_ms);
