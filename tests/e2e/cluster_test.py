@@ -228,6 +228,36 @@ def a_disk_is_full():
                 subprocess.run(["umount", "-l", victim.directory], check=False)
 
 
+def a_disk_is_slow():
+    """First a follower's: the others wait for it in nothing. Then the leader's: it goes on leading."""
+    with kvorums(3, SMALL) as cluster:
+        slow = cluster.members[0]
+        slow.sync_milliseconds = 300
+        cluster.start()
+        cluster.move_leader(cluster.members[1])
+        load = Load(cluster, writers=4)
+        since = time.monotonic()
+        load.wait_for(2000)
+        print(f"a follower's disk is slow: 2,000 puts in {time.monotonic() - since:.1f} s, no put for "
+              f"{load.longest_gap(since) * 1000:.0f} ms")
+        assert cluster.leader() is cluster.members[1]
+        cluster.move_leader(slow)
+        since = time.monotonic()
+        load.wait_for(100)
+        before = slow.status()["raftTerm"]
+        begin = time.monotonic()
+        slow.client().get("k")
+        print(f"the leader's disk is slow: no put for {load.longest_gap(since) * 1000:.0f} ms, a linearizable read in "
+              f"{(time.monotonic() - begin) * 1000:.0f} ms")
+        load.wait_for(2000)
+        assert slow.status()["raftTerm"] == before
+        load.stop()
+        slow.kill()
+        slow.sync_milliseconds = 0
+        slow.start()
+        finish(cluster, load)
+
+
 def members_come_and_go():
     with kvorums(1, SMALL) as cluster:
         cluster.start()
@@ -488,7 +518,7 @@ def a_new_cluster_is_forced():
 TESTS = [
     three_members_form_a_cluster, a_leader_that_stops_hands_over, leaders_are_killed, two_of_five_are_killed,
     everybody_is_killed, members_are_stopped_and_continued, a_leader_is_cut_off, a_minority_accepts_nothing,
-    a_disk_is_full, members_come_and_go, a_member_is_replaced_and_another_moves,
+    a_disk_is_full, a_disk_is_slow, members_come_and_go, a_member_is_replaced_and_another_moves,
     a_follower_that_was_away_gets_a_snapshot, watchers_miss_nothing, leases_outlive_their_leader,
     a_new_cluster_is_forced
 ]

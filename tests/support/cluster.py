@@ -24,6 +24,7 @@ PATIENCE = 60
 KVORUM = os.environ.get("KVORUM_PROGRAM") or os.path.join(
     os.path.dirname(os.path.abspath(__file__)), "..", "..", "build", "release", "bin", "kvorum")
 ETCD = os.environ.get("KVORUM_TEST_ETCD", "etcd")
+SLOW_DISK = os.path.join(os.path.dirname(KVORUM), "libkvorum_slow_disk.so")
 
 _held_ports = []
 
@@ -170,6 +171,7 @@ class Member:
         self.process = None
         self.log_path = directory + ".log"
         self.preexec = None
+        self.sync_milliseconds = 0  # how much longer its disk takes to sync, from the next start on
 
     @property
     def endpoint(self):
@@ -190,9 +192,13 @@ class Member:
         if self.kind == "etcd":
             argv += ["--logger=zap", "--log-outputs=stderr"]
         argv += self.flags + list(extra)
+        environment = dict(os.environ)
+        if self.sync_milliseconds:
+            assert os.path.exists(SLOW_DISK), SLOW_DISK
+            environment.update(LD_PRELOAD=SLOW_DISK, KVORUM_SLOW_DISK_MS=str(self.sync_milliseconds))
         log = open(self.log_path, "ab")
         self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                        preexec_fn=self.preexec)
+                                        preexec_fn=self.preexec, env=environment)
         log.close()
 
     def alive(self):
