@@ -1,7 +1,7 @@
 // Preloaded into a process, it makes each of its syncs take KVORUM_SLOW_DISK_MS milliseconds longer: a disk
 // that is there, but slow.
 #include <dlfcn.h>
-#include <unistd.h>
+#include <poll.h>
 
 #include <cstdlib>
 
@@ -11,7 +11,7 @@ using Sync = int (*)(int);
 
 int SlowSync(const char* name, int fd) {
   static const char* const milliseconds = std::getenv("KVORUM_SLOW_DISK_MS");
-  if (milliseconds != nullptr) usleep(static_cast<useconds_t>(std::atoi(milliseconds)) * 1000);
+  if (milliseconds != nullptr) poll(nullptr, 0, std::atoi(milliseconds));
   return reinterpret_cast<Sync>(dlsym(RTLD_NEXT, name))(fd);
 }
 
