@@ -39,8 +39,8 @@ class RangeStreamHandler final : public grpc::StreamHandler {
         request->min_create_revision != 0 || request->max_create_revision != 0) {
       return End(absl::UnimplementedError("RangeStream does not support revision filters"));
     }
-    range_ = std::make_unique<PiecewiseRange>(&core_->member().store(), *request,
-                                              PiecewiseRange::Checks::kAtOnce);
+    range_ =
+        std::make_unique<PiecewiseRange>(&core_->member().store(), *request, PiecewiseRange::Checks::kAtOnce);
     if (request->serializable) return Begin();
     http::Loop& loop = writer_.loop();
     absl::AnyInvocable<void(absl::Status)> done = [&loop, handle = alive_.handle()](absl::Status status) {

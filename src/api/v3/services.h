@@ -40,8 +40,8 @@ class Services {
   /// Message limit, the checks before each call (reference: v3-api.md §2.4) and the metrics of calls.
   grpc::ServerOptions ServerOptions();
   void Register(grpc::Server* server);
-  /// Waits for the ends of long reads, after which nothing of the database is in use. REQUIRES: every call was
-  /// ended, and none follows
+  /// Waits for the ends of long reads, after which nothing of the database is in use. REQUIRES: every call
+  /// was ended, and none follows
   void Stop();
 
   class Core;
