@@ -171,9 +171,14 @@ void Cluster::Restore(const Roster& roster) {
     if (!IsRemoved(id) || Find(id)) RemoveMember(id, Persist::kYes);
   }
   std::set<MemberId> listed;
-  for (const Member& member : roster.members) {
+  for (Member member : roster.members) {
+    // What a forced new cluster wrote at the same position stays: who is removed does not come back, and a
+    // promotion is not taken back.
+    if (IsRemoved(member.id)) continue;
+    const std::optional<Member> known = Find(member.id);
+    if (known && !known->is_learner) member.is_learner = false;
     listed.insert(member.id);
-    if (Find(member.id) != member) AddMember(member, Persist::kYes);
+    if (known != member) AddMember(member, Persist::kYes);
   }
   for (const Member& member : members()) {
     if (listed.contains(member.id)) continue;

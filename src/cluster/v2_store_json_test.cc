@@ -75,6 +75,23 @@ TEST(V2StoreJson, IsReadBack) {
   EXPECT_EQ(loaded.version(), "3.7.0");
 }
 
+TEST(V2StoreJson, BringsNobodyBackWhoWasRemovedAndTakesNoPromotionBack) {
+  const std::unique_ptr<backend::MemoryBackend> backend = backend::MemoryBackend::Create();
+  Cluster cluster(MemberId(1), ClusterId(2), backend.get());
+  cluster.AddMember({.id = MemberId(1), .peer_urls = {"http://a"}}, Cluster::Persist::kYes);
+  cluster.RemoveMember(MemberId(3), Cluster::Persist::kYes);
+  cluster.Restore({.members = {{.id = MemberId(1), .peer_urls = {"http://a"}, .is_learner = true},
+                               {.id = MemberId(3), .peer_urls = {"http://b"}}},
+                   .removed = {},
+                   .version = "3.7.0"});
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_EQ(cluster.members().size(), 1u);
+    EXPECT_FALSE(cluster.members()[0].is_learner);
+    EXPECT_TRUE(cluster.IsRemoved(MemberId(3)));
+    ASSERT_TRUE(cluster.Load().ok());  // the same on disk
+  }
+}
+
 TEST(V2StoreJson, RefusesWhatSaysNoMembership) {
   for (const char* text : {"", "{}", R"({"Root":{"Children":{"0":{"Children":{}}}}})",
                            R"({"Root":{"Children":{"0":{"Children":{"members":{"Children":{"x":{}}}}}}}})"}) {
