@@ -190,9 +190,7 @@ void RegisterLease(Core* core, grpc::Server* server) {
   AddUnary(core, server, "/etcdserverpb.Lease/LeaseTimeToLive", &TimeToLive);
   AddUnary(core, server, "/etcdserverpb.Lease/LeaseLeases", &Leases);
   AddStream(core, server, "/etcdserverpb.Lease/LeaseKeepAlive", grpc::MethodKind::kBidiStream,
-            [](Core* core, MethodStats* stats, grpc::StreamWriter& writer) {
-              return std::make_unique<KeepAliveHandler>(core, stats, writer);
-            });
+            &MakeStream<KeepAliveHandler>);
 }
 
 }  // namespace kvorum::api_v3

@@ -126,9 +126,7 @@ class RangeStreamHandler final : public grpc::StreamHandler {
 
 void RegisterRangeStream(Core* core, grpc::Server* server) {
   AddStream(core, server, "/etcdserverpb.KV/RangeStream", grpc::MethodKind::kServerStream,
-            [](Core* core, MethodStats* stats, grpc::StreamWriter& writer) {
-              return std::make_unique<RangeStreamHandler>(core, stats, writer);
-            });
+            &MakeStream<RangeStreamHandler>);
 }
 
 }  // namespace kvorum::api_v3

@@ -207,9 +207,7 @@ class SnapshotHandler final : public grpc::StreamHandler {
 
 void RegisterSnapshot(Core* core, grpc::Server* server) {
   AddStream(core, server, "/etcdserverpb.Maintenance/Snapshot", grpc::MethodKind::kServerStream,
-            [](Core* core, MethodStats* stats, grpc::StreamWriter& writer) {
-              return std::make_unique<SnapshotHandler>(core, stats, writer);
-            });
+            &MakeStream<SnapshotHandler>);
 }
 
 }  // namespace kvorum::api_v3

@@ -75,6 +75,12 @@ void AddStream(Core* core, grpc::Server* server, std::string_view path, grpc::Me
                     [core, stats, make](grpc::StreamWriter& writer) { return make(core, stats, writer); });
 }
 
+/// The usual `make` of AddStream.
+template <typename Handler>
+std::unique_ptr<grpc::StreamHandler> MakeStream(Core* core, MethodStats* stats, grpc::StreamWriter& writer) {
+  return std::make_unique<Handler>(core, stats, writer);
+}
+
 /// What a client may make us queue without reading it, beyond which its stream is ended with
 /// ResourceExhausted.
 inline constexpr size_t kMaxBufferedBytes = 64 << 20;
