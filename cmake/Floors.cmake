@@ -19,22 +19,23 @@ set(KVORUM_USES_snap "base;raft")
 set(KVORUM_USES_mvcc "base;backend")
 set(KVORUM_USES_lease "base;backend")
 set(KVORUM_USES_auth "base;backend")
-set(KVORUM_USES_cluster "base;backend;raft")
+set(KVORUM_USES_cluster "base;backend;raft;v2store")
 set(KVORUM_USES_grpc "base;http")
 set(KVORUM_USES_bbolt "base;backend")
 
 # floor 2
 set(KVORUM_USES_member "base;raft;wal;snap;backend;mvcc;v2store;lease;auth;cluster")
 set(KVORUM_USES_peer "base;raft;backend;bbolt;snap;http;cluster;lease;mvcc;member")
-set(KVORUM_USES_bootstrap "base;raft;wal;snap;backend;bbolt;cluster;member")
+set(KVORUM_USES_bootstrap "base;raft;wal;snap;backend;bbolt;v2store;cluster;member")
 
 # floor 3
 set(KVORUM_USES_api_v3 "base;config;raft;backend;bbolt;mvcc;lease;auth;cluster;http;grpc;member")
 set(KVORUM_USES_api_admin "base;raft;backend;mvcc;cluster;http;grpc;member")
 set(KVORUM_USES_api_gateway "base;http;grpc")
+set(KVORUM_USES_api_v2 "base;raft;cluster;v2store;http;member")
 set(KVORUM_USES_client "base;http;grpc")
 
 # floor 4
 set(KVORUM_USES_cmd_kvorum
-    "base;config;raft;wal;snap;backend;bbolt;mvcc;lease;auth;cluster;http;grpc;member;bootstrap;peer;api_v3;api_admin;api_gateway")
+    "base;config;raft;wal;snap;backend;bbolt;mvcc;lease;auth;cluster;http;grpc;member;bootstrap;peer;api_v2;api_v3;api_admin;api_gateway;v2store")
 set(KVORUM_USES_cmd_kvorumutl "base;raft;wal;snap;backend;bbolt;mvcc;lease;cluster;http;grpc;member;bootstrap")

@@ -3,7 +3,7 @@
 #include "base/status.h"
 #include "boost/json/parse.hpp"
 #include "cluster/cluster.h"
-#include "cluster/json.h"
+#include "base/go_json.h"
 #include "cluster/members_json.h"
 #include "fmt/format.h"
 

@@ -7,7 +7,7 @@
 
 #include "base/status.h"
 #include "boost/json/parse.hpp"
-#include "cluster/json.h"
+#include "base/go_json.h"
 
 namespace kvorum::cluster {
 namespace {

@@ -18,6 +18,7 @@
 #include "mvcc/store.h"
 #include "raft/storage.h"
 #include "raft/types.h"
+#include "v2store/store.h"
 
 namespace kvorum::member {
 
@@ -80,6 +81,7 @@ struct MemberStatus {
   uint64_t term = 0;
   uint64_t committed_index = 0;
   uint64_t applied_index = 0;
+  uint64_t applied_term = 0;  ///< of the last entry applied
   bool is_leader = false;
   bool is_learner = false;
   bool ready = false;  ///< has published itself: clients may be served
@@ -135,6 +137,23 @@ class Member : public PeerReceiver {
   /// Runs the scheduled compaction's end: `done` when the removal of everything up to `revision` is finished
   /// and committed to disk.
   virtual void WaitCompacted(int64_t revision, absl::AnyInvocable<void(absl::Status)> done) = 0;
+
+  // The v2 API (reference: v2-replication.md). Reads and watches go to v2_store() itself; one that has to see
+  // everything acknowledged asks ConfirmRead first.
+
+  struct V2Outcome {
+    /// Why it was not applied, in etcd's internal texts; FailedPrecondition where a member of the cluster
+    /// could not apply it, which the message names.
+    absl::Status status;
+    v2store::Result result;   ///< where the status is OK
+    uint64_t raft_index = 0;  ///< the commit index when it was applied
+    uint64_t raft_term = 0;   ///< of the last entry applied
+  };
+  /// Agrees on a write, whose id is given here, and tells what it did. The limits of Propose but for the
+  /// request's size, which api/ limits.
+  virtual void ProposeV2(v2store::Request request, MonotonicTime deadline,
+                         absl::AnyInvocable<void(V2Outcome)> done) = 0;
+  virtual v2store::Store& v2_store() = 0;
 
   virtual void Defragment(absl::AnyInvocable<void(absl::Status)> done) = 0;
   virtual void HashKv(int64_t revision, absl::AnyInvocable<void(absl::StatusOr<mvcc::HashResult>)> done) = 0;

@@ -267,6 +267,11 @@ void MemberImpl::Propose(RequestId id, Bytes entry, MonotonicTime deadline, Appl
   proposer_.Propose(id, std::move(entry), deadline, std::move(done));
 }
 
+void MemberImpl::ProposeV2(v2store::Request /*request*/, MonotonicTime /*deadline*/,
+                           absl::AnyInvocable<void(V2Outcome)> done) {
+  done({.status = absl::UnimplementedError("not there yet"), .result = v2store::Error{}});
+}
+
 bool MemberImpl::ConfirmRead(MonotonicTime deadline, absl::AnyInvocable<void(absl::Status)>* done) {
   if (state_->ReadsAreConfirmed()) return true;
   deadline = std::min(deadline, ports_.clock->Now() + options_.request_timeout());

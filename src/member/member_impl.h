@@ -45,6 +45,9 @@ class MemberImpl final : public Member {
   bool ConfirmRead(MonotonicTime deadline, absl::AnyInvocable<void(absl::Status)>* done) override;
   absl::Status CheckQuota(int64_t cost_bytes) override;
   void WaitCompacted(int64_t revision, absl::AnyInvocable<void(absl::Status)> done) override;
+  void ProposeV2(v2store::Request request, MonotonicTime deadline,
+                 absl::AnyInvocable<void(V2Outcome)> done) override;
+  v2store::Store& v2_store() override { return v2_store_; }
   void Defragment(absl::AnyInvocable<void(absl::Status)> done) override;
   void HashKv(int64_t revision, absl::AnyInvocable<void(absl::StatusOr<mvcc::HashResult>)> done) override;
   void HashDatabase(absl::AnyInvocable<void(absl::StatusOr<uint32_t>)> done) override;
@@ -121,6 +124,7 @@ class MemberImpl final : public Member {
   std::unique_ptr<lease::Lessor> lessor_;
   Leases leases_{lessor_};
   std::unique_ptr<mvcc::Store> store_;
+  v2store::Store v2_store_{ports_.clock};
   Proposer proposer_;
   MemberChanges changes_;
   Downgrades downgrades_{this, ports_};

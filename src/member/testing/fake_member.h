@@ -57,6 +57,7 @@ class FakeMember final : public member::Member {
   absl::Status read_status;     ///< of a read that is confirmed later
   bool confirm_at_once = true;  ///< else later, with read_status
   absl::Status quota_status;
+  absl::Status v2_status;  ///< of v2 requests; with OK they are applied to a real store
   absl::Status defragment_status;
   absl::Status database_status;
   absl::Status compacted_status;
@@ -132,6 +133,15 @@ class FakeMember final : public member::Member {
   void WaitCompacted(int64_t, absl::AnyInvocable<void(absl::Status)> done) override {
     executor_.Post([done = std::move(done), status = compacted_status]() mutable { done(status); });
   }
+  void ProposeV2(v2store::Request request, MonotonicTime /*deadline*/,
+                 absl::AnyInvocable<void(V2Outcome)> done) override {
+    executor_.Post([this, request = std::move(request), done = std::move(done)]() mutable {
+      V2Outcome outcome{.status = v2_status, .result = v2store::Error{}, .raft_index = 9, .raft_term = 2};
+      if (outcome.status.ok()) outcome.result = v2_store_.Apply(request);
+      done(std::move(outcome));
+    });
+  }
+  v2store::Store& v2_store() override { return v2_store_; }
   void Defragment(absl::AnyInvocable<void(absl::Status)> done) override {
     executor_.Post([done = std::move(done), status = defragment_status]() mutable { done(status); });
   }
@@ -210,6 +220,7 @@ class FakeMember final : public member::Member {
   std::unique_ptr<cluster::Cluster> cluster_;
   std::unique_ptr<lease::Lessor> lessor_;
   std::unique_ptr<mvcc::Store> store_;
+  v2store::Store v2_store_{&SystemClock()};
   absl::Mutex writer_mutex_;  // the store has one writer
   mutable absl::Mutex mutex_;
   member::MemberStatus state_ ABSL_GUARDED_BY(mutex_);

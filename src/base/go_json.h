@@ -3,10 +3,10 @@
 #include <string>
 #include <string_view>
 
-namespace kvorum::cluster {
+namespace kvorum {
 
 /// Appends `text` as a JSON string as Go's encoder writes it: `<`, `>`, `&`, U+2028, U+2029 and control
 /// characters escaped, bytes that are no UTF-8 replaced by U+FFFD.
 void AppendJsonString(std::string& out, std::string_view text);
 
-}  // namespace kvorum::cluster
+}  // namespace kvorum

@@ -1,8 +1,8 @@
-#include "cluster/json.h"
+#include "base/go_json.h"
 
 #include "fmt/format.h"
 
-namespace kvorum::cluster {
+namespace kvorum {
 namespace {
 
 /// Length of the well-formed UTF-8 sequence at the front of `text`, which begins with a byte >= 0x80; 0 where
@@ -82,4 +82,4 @@ void AppendJsonString(std::string& out, std::string_view text) {
   out += '"';
 }
 
-}  // namespace kvorum::cluster
+}  // namespace kvorum

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <memory>
+
+#include "api/v2/server_stats.h"
+#include "base/executor.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "http/handler.h"
+#include "member/member.h"
+
+namespace kvorum::api_v2 {
+
+struct HandlerOptions {
+  member::Member* member = nullptr;       ///< borrowed
+  ServerStats* stats = nullptr;           ///< borrowed
+  Executor* password_executor = nullptr;  ///< borrowed; hashing a password takes some 50 ms of it
+  Logger* logger = &NullLogger();         ///< borrowed
+  metrics::Registry* metrics = nullptr;   ///< borrowed
+};
+
+/// Answers everything under /v2 on the client listener (reference: v2-keys.md): /v2/keys, /v2/members,
+/// /v2/stats, /v2/machines, /v2/auth; 404 for the rest. CORS, OPTIONS and the host check are done before it.
+/// Thread-safe; outlives the http::Server that it answers for, and is outlived by what its options borrow.
+std::unique_ptr<http::Handler> NewHandler(const HandlerOptions& options);
+
+}  // namespace kvorum::api_v2
