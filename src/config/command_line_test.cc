@@ -77,8 +77,8 @@ TEST(ConfigCommandLine, RefusesInGosWords) {
       ErrorOf({"--listen-client-urls=127.0.0.1:1"}),
       "invalid value \"127.0.0.1:1\" for flag -listen-client-urls: parse \"127.0.0.1:1\": first path segment "
       "in URL cannot contain colon");
-  EXPECT_EQ(ErrorOf({"--v2-deprecation=not-yet"}),
-            "invalid value \"not-yet\" for flag -v2-deprecation: invalid value \"not-yet\"");
+  EXPECT_EQ(ErrorOf({"--v2-deprecation=soon"}),
+            "invalid value \"soon\" for flag -v2-deprecation: invalid value \"soon\"");
   EXPECT_EQ(ErrorOf({"--feature-gates=Nope=true"}),
             "invalid value \"Nope=true\" for flag -feature-gates: unrecognized feature gate: Nope");
   EXPECT_EQ(ErrorOf({"--peers=x"}), "flag \"-peers\" is no longer supported.");

@@ -116,11 +116,6 @@ void NoteDeprecations(const Settings& settings, std::vector<Note>* notes) {
   if (settings.contains(FindFlag("max-snapshots"))) {
     warn("--max-snapshots is deprecated in 3.6 and will be decommissioned in 3.8.");
   }
-  if (settings.contains(FindFlag("v2-deprecation"))) {
-    warn(
-        "--v2-deprecation is deprecated and scheduled for removal in v3.8. The default value is enforced, "
-        "ignoring user input.");
-  }
   if (settings.contains(FindFlag("backend-bbolt-freelist-type"))) {
     warn("--backend-bbolt-freelist-type has no effect: the database keeps its free pages itself.");
   }
@@ -142,6 +137,17 @@ absl::Status RefuseNotBuilt(const Settings& settings, const Config& config) {
     return Invalid(
         fmt::format("--feature-gates={}={} is not supported by this version of kvorum", gate, value));
   }
+  return absl::OkStatus();
+}
+
+/// A stage of the v2 API's removal takes it away, unless it was asked for by name.
+absl::Status SettleV2(bool enable_given, Config* config) {
+  if (config->v2_deprecation == kV2NotYet) return absl::OkStatus();
+  if (enable_given && config->enable_v2) {
+    return Invalid(
+        fmt::format("--enable-v2 and --v2-deprecation={} are mutually exclusive", config->v2_deprecation));
+  }
+  config->enable_v2 = false;
   return absl::OkStatus();
 }
 
@@ -224,8 +230,8 @@ absl::Status Build(const CommandLine& command_line, const Sources& sources, Load
 
   Config& config = out->config;
   for (const auto& [flag, value] : settings) Assign(*flag, value, &config);
-  config.v2_deprecation = Defaults().v2_deprecation;  // whatever was given
   const auto given = [&](std::string_view name) { return settings.contains(FindFlag(name)); };
+  KVORUM_RETURN_IF_ERROR(SettleV2(given("enable-v2"), &config));
   if (file.empty() && given("listen-client-urls") && !given("advertise-client-urls")) {
     config.advertise_client_urls.clear();
   }

@@ -75,6 +75,7 @@ struct Config {
   int64_t max_learners;
   std::string auto_compaction_mode;
   std::string auto_compaction_retention;
+  bool enable_v2;  ///< whether the v2 API is served, by --enable-v2 and --v2-deprecation
   std::string v2_deprecation;
 
   // Security.

@@ -173,7 +173,10 @@ TEST_F(ConfigLoad, RefusesByNameWhatIsNotBuilt) {
   EXPECT_EQ(ErrorOf({"--cert-file=x"}),
             "--cert-file is not supported by this version of kvorum: TLS is not built in");
   EXPECT_THAT(ErrorOf({"--auth-token=jwt"}), HasSubstr("--auth-token is not supported"));
-  EXPECT_THAT(ErrorOf({"--enable-v2"}), HasSubstr("--enable-v2 is not supported"));
+  EXPECT_EQ(
+      ErrorOf({"--experimental-enable-v2v3=/v2"}),
+      "--experimental-enable-v2v3 is not supported by this version of kvorum: the v2 API on keys of the "
+      "v3 API is not built in");
   EXPECT_THAT(ErrorOf({"--proxy=on"}), HasSubstr("the v2 proxy"));
   EXPECT_THAT(ErrorOf({"--discovery-srv=x"}), HasSubstr("--discovery-srv is not supported"));
   EXPECT_THAT(ErrorOf({"--feature-gates=LeaseCheckpoint=true"}),
@@ -183,6 +186,22 @@ TEST_F(ConfigLoad, RefusesByNameWhatIsNotBuilt) {
 TEST_F(ConfigLoad, TheDefaultOfWhatIsNotBuiltIsTaken) {
   Good({"--cert-file=", "--auth-token=simple", "--discovery-fallback=exit", "--raft-read-timeout=5000ms",
         "--proxy=off", "--feature-gates=AllAlpha=false"});
+}
+
+TEST_F(ConfigLoad, TheV2ApiIsServedUnlessItIsTurnedOff) {
+  EXPECT_TRUE(Good({}).enable_v2);
+  EXPECT_TRUE(Good({"--enable-v2", "--v2-deprecation=not-yet"}).enable_v2);
+  EXPECT_FALSE(Good({"--enable-v2=false"}).enable_v2);
+  for (const char* stage : {"write-only", "write-only-skip-check", "write-only-drop-data", "gone"}) {
+    const std::string flag = fmt::format("--v2-deprecation={}", stage);
+    EXPECT_FALSE(Good({flag.c_str()}).enable_v2) << stage;
+    EXPECT_FALSE(Good({"--enable-v2=false", flag.c_str()}).enable_v2) << stage;
+    EXPECT_EQ(ErrorOf({"--enable-v2", flag.c_str()}),
+              fmt::format("--enable-v2 and --v2-deprecation={} are mutually exclusive", stage));
+  }
+  sources_.environment = {"ETCD_ENABLE_V2=true"};
+  EXPECT_EQ(ErrorOf({"--v2-deprecation=gone"}),
+            "--enable-v2 and --v2-deprecation=gone are mutually exclusive");
 }
 
 TEST_F(ConfigLoad, HashesCanBeCompared) {

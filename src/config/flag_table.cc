@@ -149,9 +149,11 @@ FlagSection ClusteringSection() {
               "cluster-version-limit", "", &Config::cluster_version_limit, "|3.4|3.5|3.6",
               "Keep the cluster's version from rising beyond this, so that members of etcd of that release "
               "may join, or come back."),
-          Choice("v2-deprecation", "write-only", &Config::v2_deprecation,
-                 "write-only|write-only-skip-check|write-only-drop-data|gone",
-                 "Stage of v2's removal; deprecated: the default is what holds."),
+          {"enable-v2", Kind::kBool, "true", "enable-v2", &Config::enable_v2,
+           "Serve the v2 API; its keys are replicated either way."},
+          Choice("v2-deprecation", kV2NotYet, &Config::v2_deprecation,
+                 "not-yet|write-only|write-only-skip-check|write-only-drop-data|gone",
+                 "Stage of the v2 API's removal; from 'write-only' on as --enable-v2=false."),
           {"strict-reconfig-check", Kind::kBool, "true", "strict-reconfig-check",
            &Config::strict_reconfig_check, "Refuse membership changes that would put the quorum at risk."},
           {"max-learners", Kind::kInt, "1", "max-learners", &Config::max_learners,
@@ -337,7 +339,7 @@ FlagSection UnsafeSection() {
 /// Names of releases up to 3.6, and what of older ones is known by name.
 FlagSection OlderSection() {
   constexpr std::string_view kProxy = "the v2 proxy";
-  constexpr std::string_view kV2 = "the v2 API";
+  constexpr std::string_view kV2v3 = "the v2 API on keys of the v3 API";
   return {"",
           {
               Renamed("experimental-compact-hash-check-time", "compact-hash-check-time"),
@@ -365,8 +367,7 @@ FlagSection OlderSection() {
               RenamedGate("experimental-txn-mode-write-with-shared-buffer", "true",
                           "TxnModeWriteWithSharedBuffer"),
               RenamedGate("experimental-stop-grpc-service-on-defrag", "false", "StopGRPCServiceOnDefrag"),
-              NotBuilt("enable-v2", Kind::kBool, "false", "enable-v2", kV2),
-              NotBuilt("experimental-enable-v2v3", Kind::kString, "", "experimental-enable-v2v3", kV2),
+              NotBuilt("experimental-enable-v2v3", Kind::kString, "", "experimental-enable-v2v3", kV2v3),
               {.name = "proxy",
                .kind = Kind::kString,
                .default_text = "off",

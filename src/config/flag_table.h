@@ -76,6 +76,9 @@ void Assign(const Flag& flag, Value value, Config* config);
 /// Go's name of the kind in the errors of its JSON decoder.
 std::string_view GoTypeName(Kind kind);
 
+/// The stage of --v2-deprecation at which the v2 API is served.
+inline constexpr std::string_view kV2NotYet = "not-yet";
+
 /// The gates and their defaults.
 const Gates& DefaultGates();
 /// Whether another value than the default can be had.
