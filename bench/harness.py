@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import statistics
@@ -15,7 +14,6 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BIN = os.path.join(ROOT, "build/release/bin")
 PATIENCE_SECONDS = 300
 READY = {"kvorum": b"ready to serve client requests", "etcd": b"serving client traffic insecurely"}
-ETCD_MODULE = "go.etcd.io/etcd/server/v3"
 
 
 def fail(message):
@@ -26,24 +24,6 @@ def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
-
-
-def newest_etcd(cache):
-    """The newest released etcd, built from its Go modules; None where that can't be done."""
-    go = shutil.which("go") or shutil.which("/usr/local/go/bin/go")
-    if not go:
-        return None
-    program = os.path.join(cache, "etcd")
-    if os.path.exists(program):
-        return program
-    os.makedirs(cache, exist_ok=True)
-    commands = (["mod", "init", "etcd.bench"], ["get", f"{ETCD_MODULE}@latest"], ["build", "-o", program, ETCD_MODULE])
-    for command in commands:
-        if command[0] == "mod" and os.path.exists(os.path.join(cache, "go.mod")):
-            continue
-        if subprocess.run([go, *command], cwd=cache, capture_output=True, check=False).returncode != 0:
-            return None
-    return program
 
 
 class Server:

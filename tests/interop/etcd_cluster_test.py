@@ -1,6 +1,6 @@
 """One cluster of Kvorum and etcd. usage: etcd_cluster_test.py TEST
 
-KVORUM_TEST_ETCD names the etcd program; without it, Debian's is taken.
+Debian's etcd, unless KVORUM_TEST_ETCD_RELEASE names a release of etcd_release.py.
 """
 
 import http.client

@@ -20,10 +20,14 @@ import tempfile
 import threading
 import time
 
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import etcd_release  # pylint: disable=wrong-import-position
+
 PATIENCE = 60
 KVORUM = os.environ.get("KVORUM_PROGRAM") or os.path.join(
     os.path.dirname(os.path.abspath(__file__)), "..", "..", "build", "release", "bin", "kvorum")
-ETCD = os.environ.get("KVORUM_TEST_ETCD", "etcd")
+ETCD_RELEASE = os.environ.get("KVORUM_TEST_ETCD_RELEASE")
+ETCD = etcd_release.program(ETCD_RELEASE) if ETCD_RELEASE else "etcd"
 SLOW_DISK = os.path.join(os.path.dirname(KVORUM), "libkvorum_slow_disk.so")
 
 _held_ports = []
