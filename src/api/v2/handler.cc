@@ -1,0 +1,78 @@
+#include "api/v2/handler.h"
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "api/v2/endpoint.h"
+#include "api/v2/path.h"
+#include "base/check.h"
+
+namespace kvorum::api_v2 {
+namespace {
+
+bool IsUnderV2(std::string_view path) { return path == "/v2" || path.starts_with("/v2/"); }
+
+void Redirect(const http::Request& request, std::string_view clean_path, http::ResponseWriter& writer) {
+  const std::string target = RedirectTarget(clean_path, request.query);
+  http::Headers headers = {{"location", LocationHeader(target)}};
+  if (request.method != "GET" && request.method != "HEAD") return writer.Reply(301, std::move(headers), "");
+  headers.emplace_back("content-type", "text/html; charset=utf-8");
+  // HEAD has no length here: the page is made for GET alone.
+  if (request.method == "HEAD") return writer.SendOnlyHead(301, headers);
+  writer.Reply(301, std::move(headers), RedirectPage(target));
+}
+
+class V2Handler final : public http::Handler {
+ public:
+  explicit V2Handler(const HandlerOptions&) {}
+
+  std::unique_ptr<http::RequestSink> Start(const http::Request& request,
+                                           http::ResponseWriter& writer) override {
+    std::optional<std::string> path = DecodePath(request.path);
+    if (!path) {
+      writer.Reply(400, {{"content-type", "text/plain; charset=utf-8"}, {"connection", "close"}},
+                   "400 Bad Request");
+      return IgnoreBody();
+    }
+    if (!IsCleanPath(*path)) {
+      const std::string clean = CleanPath(*path);
+      if (IsUnderV2(*path) || IsUnderV2(clean)) {
+        Redirect(request, clean, writer);
+        return IgnoreBody();
+      }
+    }
+    if (Endpoint* endpoint = Find(*path)) return endpoint->Start({request, *std::move(path), writer});
+    writer.ReplyError(404, "404 page not found");
+    return IgnoreBody();
+  }
+
+ private:
+  struct Route {
+    std::string path;
+    bool below = false;  // whether the paths below are its own too
+    Endpoint* endpoint = nullptr;
+
+    bool Matches(std::string_view asked) const {
+      return asked.starts_with(path) && (asked.size() == path.size() || (below && asked[path.size()] == '/'));
+    }
+  };
+
+  Endpoint* Find(std::string_view path) const {
+    for (const Route& route : routes_) {
+      if (route.Matches(path)) return route.endpoint;
+    }
+    return nullptr;
+  }
+
+  std::vector<Route> routes_;
+};
+
+}  // namespace
+
+std::unique_ptr<http::Handler> NewHandler(const HandlerOptions& options) {
+  KVORUM_CHECK(options.member != nullptr && options.metrics != nullptr);
+  return std::make_unique<V2Handler>(options);
+}
+
+}  // namespace kvorum::api_v2
