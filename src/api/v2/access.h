@@ -10,6 +10,14 @@
 
 namespace kvorum::api_v2 {
 
+enum class Verdict : uint8_t {
+  kAllowed,
+  kDenied,
+  kBusy,  ///< too many passwords wait to be checked: 503 with kBusyText
+};
+inline constexpr std::string_view kDeniedText = "Insufficient credentials";
+inline constexpr std::string_view kBusyText = "too many passwords are being checked, try again";
+
 /// Who may do what while v2 auth is on (reference: v2-keys.md §12.5). Reads users and roles from this
 /// member's v2 store. Thread-safe.
 class AccessControl {
@@ -19,14 +27,14 @@ class AccessControl {
   /// Whether v2 auth is on; no lock while it never was.
   virtual bool enabled() const = 0;
 
-  /// `allowed` runs inside the call where no password has to be checked, else later on the request's loop,
-  /// and not at all when the exchange (whose writer `writer` is) was aborted: the sink tells by destroying
-  /// the returned ticket.
+  /// A check under way; null where it is over. Destroyed on the request's loop, it ends the check.
   class Ticket {
    public:
     virtual ~Ticket() = default;
   };
-  using Done = absl::AnyInvocable<void(bool allowed)>;
+  /// Runs once: inside the call where no password has to be checked, else later on the request's loop, unless
+  /// the ticket was destroyed before. It may destroy the ticket.
+  using Done = absl::AnyInvocable<void(Verdict)>;
   /// `key`: the decoded, uncleaned path after "/v2/keys".
   virtual std::unique_ptr<Ticket> CheckKey(const http::Request& request, http::ResponseWriter& writer,
                                            std::string_view key, bool write, bool recursive, Done done) = 0;
