@@ -9,4 +9,8 @@ namespace kvorum {
 /// characters escaped, bytes that are no UTF-8 replaced by U+FFFD.
 void AppendJsonString(std::string& out, std::string_view text);
 
+/// Length of the well-formed UTF-8 sequence at the front of `text`, which begins with a byte >= 0x80; 0 where
+/// there is none (RFC 3629 §4).
+size_t Utf8SequenceLength(std::string_view text);
+
 }  // namespace kvorum
