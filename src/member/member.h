@@ -78,6 +78,8 @@ struct Alarm {
 /// What a member shows of itself; a copy.
 struct MemberStatus {
   MemberId leader;  ///< 0: none known
+  /// When the leader that was known last became known.
+  WallTime leader_since{};
   uint64_t term = 0;
   uint64_t committed_index = 0;
   uint64_t applied_index = 0;

@@ -248,6 +248,8 @@ void MemberImpl::Stop(absl::AnyInvocable<void()> done) {
 MemberStatus MemberImpl::status() const {
   MemberStatus status;
   status.leader = MemberId(state_->leader.load(std::memory_order_acquire));
+  status.leader_since =
+      WallTime(std::chrono::nanoseconds(state_->leader_since.load(std::memory_order_acquire)));
   status.term = state_->term.load(std::memory_order_acquire);
   status.applied_index = state_->applied.load(std::memory_order_acquire);
   status.committed_index = std::max(state_->committed.load(std::memory_order_acquire), status.applied_index);

@@ -447,6 +447,7 @@ void RaftLoop::OnSoftState(const raft::SoftState& now) {
   LogLeader(before.lead, now.lead);
   if (now.lead == raft::kNoNode || now.lead == before.lead) return;
   metrics_->leader_changes.Add();
+  state_->leader_since.store(ports_.clock->WallNow().time_since_epoch().count(), std::memory_order_release);
   if (leads) {
     state_->elected_at.store(ports_.clock->Now().time_since_epoch().count(), std::memory_order_release);
   }

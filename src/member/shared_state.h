@@ -21,6 +21,8 @@ struct SharedState {
   std::atomic<uint64_t> lone_leader_term{0};
   /// When this member was last elected, as the clock's count; 0: never.
   std::atomic<int64_t> elected_at{0};
+  /// When the leader known last became known, in Unix nanoseconds.
+  std::atomic<int64_t> leader_since{0};
 
   // Written by the applier.
   std::atomic<uint64_t> applied{0};

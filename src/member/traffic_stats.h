@@ -2,34 +2,30 @@
 
 #include <cstdint>
 #include <map>
-#include <optional>
 
 #include "base/clock.h"
 #include "base/ids.h"
 
-namespace kvorum::api_v2 {
+namespace kvorum::member {
 
-/// What /v2/stats/self and /v2/stats/leader show of the traffic between members (reference: v2-keys.md §9.2,
-/// §9.3). Thread-safe.
-class ServerStats {
+/// What a transport counts of the messages that append to logs, for those who show it (reference: v2-keys.md
+/// §9.2, §9.3). Thread-safe.
+class TrafficStats {
  public:
-  virtual ~ServerStats() = default;
+  virtual ~TrafficStats() = default;
 
-  /// Append messages one way; the rates over what the last second's window has, 0 where nothing can be said.
+  /// One way. The rates are over the newest messages, at most 200, that came without a pause of a second; 0
+  /// where nothing can be said.
   struct Appends {
     uint64_t count = 0;
     double messages_per_second = 0;
     double bytes_per_second = 0;
   };
-  struct Self {
-    WallTime started;
-    WallTime leader_since;  ///< when the leader known last became known
-    Appends received;
-    Appends sent;
-  };
-  virtual Self self() const = 0;
+  virtual Appends received() const = 0;
+  virtual Appends sent() const = 0;
 
-  /// Of the append messages to one follower since this member knows it; milliseconds.
+  /// To one follower, since this member knows it; milliseconds from when a message was to be sent to when the
+  /// connection took it.
   struct Follower {
     double latency_current = 0;
     double latency_average = 0;
@@ -42,4 +38,4 @@ class ServerStats {
   virtual std::map<MemberId, Follower> followers() const = 0;
 };
 
-}  // namespace kvorum::api_v2
+}  // namespace kvorum::member

@@ -7,6 +7,7 @@
 #include "base/thread_executor.h"
 #include "http/client.h"
 #include "peer/identity.h"
+#include "peer/message_stats.h"
 #include "peer/peer_metrics.h"
 #include "peer/transport.h"
 
@@ -20,6 +21,7 @@ class Hub {
   virtual const Identity& identity() const = 0;
   virtual http::Client& client() = 0;
   virtual PeerMetrics& metrics() = 0;
+  virtual MessageStats& stats() = 0;
   /// Reads databases that are sent.
   virtual ThreadExecutor& snapshot_reader() = 0;
 

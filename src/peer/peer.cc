@@ -9,9 +9,10 @@ Peer::Peer(Hub* hub, raft::NodeId id, std::vector<std::string> urls)
       id_(id),
       urls_(std::move(urls)),
       status_(hub, id),
+      meter_(hub->stats().AddFollower(MemberId(id.value()))),
       message_reader_(std::make_shared<StreamReader>(hub, id, StreamType::kMessage, &urls_, &status_)),
       msgapp_reader_(std::make_shared<StreamReader>(hub, id, StreamType::kMsgApp, &urls_, &status_)),
-      pipeline_(std::make_shared<Pipeline>(hub, id, &urls_, &status_)),
+      pipeline_(std::make_shared<Pipeline>(hub, id, &urls_, &status_, meter_)),
       prober_(std::make_shared<Prober>(hub, id, &urls_)) {}
 
 void Peer::Start() {
@@ -47,6 +48,7 @@ void Peer::Send(raft::Message message) {
   if (stopped_) return;
   const raft::MessageType type = message.type;
   if (Route(std::move(message))) return;
+  if (type == raft::MessageType::kApp) meter_->Fail();
   KVORUM_LOG(hub_->logger(), kDebug, "dropped internal Raft message since sending buffer is full",
              {"message-type", raft::MessageTypeName(type)},
              LogField::Id("local-member-id", hub_->identity().local().value()),
@@ -83,7 +85,7 @@ void Peer::Attach(std::shared_ptr<StreamWriter> stream) {
              LogField::Id("local-member-id", hub_->identity().local().value()),
              LogField::Id("remote-peer-id", id_.value()));
   stream->Open(hub_->identity().stream_headers(),
-               &hub_->metrics().sent_bytes.With({cluster::IdText(id_.value())}));
+               &hub_->metrics().sent_bytes.With({cluster::IdText(id_.value())}), meter_);
   std::shared_ptr<StreamWriter>& slot = Writer(stream->type());
   if (slot != nullptr) slot->Close();
   slot = std::move(stream);
@@ -106,6 +108,6 @@ void Peer::OnStreamClosed(const StreamWriter* stream, bool lost_messages) {
 }
 
 Remote::Remote(Hub* hub, raft::NodeId id, std::vector<std::string> urls)
-    : urls_(std::move(urls)), pipeline_(std::make_shared<Pipeline>(hub, id, &urls_, nullptr)) {}
+    : urls_(std::move(urls)), pipeline_(std::make_shared<Pipeline>(hub, id, &urls_, nullptr, nullptr)) {}
 
 }  // namespace kvorum::peer

@@ -45,6 +45,7 @@ class Peer final : public std::enable_shared_from_this<Peer> {
   const raft::NodeId id_;
   UrlPicker urls_;
   PeerStatus status_;
+  const std::shared_ptr<FollowerMeter> meter_;
   bool started_ = false;
   bool stopped_ = false;
   std::shared_ptr<StreamReader> message_reader_;

@@ -12,9 +12,10 @@ namespace kvorum::peer {
 /// loop only; shared between its peer and the posts under way.
 class Pipeline final : public std::enable_shared_from_this<Pipeline> {
  public:
-  /// `urls` and `status` live until `Stop`; `status` is null for one that is no peer: then nobody is told of
-  /// failures.
-  Pipeline(Hub* hub, raft::NodeId remote, UrlPicker* urls, PeerStatus* status);
+  /// `urls` and `status` live until `Stop`; `status` and `meter` are null for one that is no peer: then
+  /// nobody is told of failures.
+  Pipeline(Hub* hub, raft::NodeId remote, UrlPicker* urls, PeerStatus* status,
+           std::shared_ptr<FollowerMeter> meter);
 
   /// False when too much waits: the message was not taken.
   bool Send(raft::Message message);
@@ -23,13 +24,20 @@ class Pipeline final : public std::enable_shared_from_this<Pipeline> {
 
  private:
   void PostNext();
-  void OnResponse(const std::string& url, size_t size, absl::StatusOr<http::ClientResponse> response);
-  void OnFailure(const std::string& url, std::string_view error);
+  struct Post {
+    std::string url;
+    size_t bytes;
+    bool append;  // counted by the meter
+    MonotonicTime begun;
+  };
+  void OnResponse(const Post& post, absl::StatusOr<http::ClientResponse> response);
+  void OnFailure(const Post& post, std::string_view error);
 
   Hub* const hub_;
   const raft::NodeId remote_;
   UrlPicker* const urls_;
   PeerStatus* const status_;
+  const std::shared_ptr<FollowerMeter> meter_;
   bool stopped_ = false;
   size_t under_way_ = 0;
   std::deque<raft::Message> waiting_;

@@ -1,5 +1,7 @@
 #include "peer/stream_writer.h"
 
+#include <algorithm>
+
 #include "fmt/format.h"
 
 namespace kvorum::peer {
@@ -19,6 +21,8 @@ size_t MessageBytes(const raft::Message& message) {
          message.entries.size() * sizeof(raft::Entry);
 }
 
+bool IsAppend(const raft::Message& message) { return message.type == raft::MessageType::kApp; }
+
 /// What a piece of the body takes on an HTTP/1.1 connection: its length in hex, two line ends, itself.
 size_t ChunkBytes(size_t size) { return fmt::formatted_size("{:x}", size) + 4 + size; }
 
@@ -35,11 +39,13 @@ void StreamWriter::Run(void (StreamWriter::*action)()) {
   loop_.Post([self = shared_from_this(), action] { (*self.*action)(); });
 }
 
-void StreamWriter::Open(const http::Headers& headers, metrics::Counter* sent_bytes) {
-  loop_.Post([self = shared_from_this(), headers, sent_bytes] {
+void StreamWriter::Open(const http::Headers& headers, metrics::Counter* sent_bytes,
+                        std::shared_ptr<FollowerMeter> meter) {
+  loop_.Post([self = shared_from_this(), headers, sent_bytes, meter = std::move(meter)] {
     if (self->writer_ == nullptr) return;
     self->writer_->SendHead(200, headers);
     self->sent_bytes_ = sent_bytes;
+    self->meter_ = meter;
     self->open_ = true;
     self->put_bytes_ = self->writer_->buffered();
     self->drained_at_ = self->loop_.clock().Now();
@@ -50,6 +56,7 @@ void StreamWriter::Open(const http::Headers& headers, metrics::Counter* sent_byt
 
 bool StreamWriter::Send(raft::Message message) {
   const size_t bytes = MessageBytes(message);
+  const MonotonicTime since = IsAppend(message) ? loop_.clock().Now() : MonotonicTime();
   {
     absl::MutexLock lock(&mutex_);
     // One message may be as large as it is, but then nothing stands behind it.
@@ -57,7 +64,7 @@ bool StreamWriter::Send(raft::Message message) {
         (queued_messages_ > 0 && queued_bytes_ + bytes > kMaxQueuedBytes)) {
       return false;
     }
-    incoming_.push_back({std::move(message), bytes});
+    incoming_.push_back({std::move(message), bytes, since});
     ++queued_messages_;
     queued_bytes_ += bytes;
     if (std::exchange(scheduled_, true)) return true;
@@ -81,11 +88,17 @@ void StreamWriter::Gone() {
   writer_ = nullptr;
   if (timer_ != 0) loop_.CancelTimer(std::exchange(timer_, 0));
   bool lost;
+  std::vector<Waiting> incoming;
   {
     absl::MutexLock lock(&mutex_);
     closed_ = true;
     lost = queued_messages_ > 0;
-    incoming_.clear();
+    incoming.swap(incoming_);
+  }
+  if (meter_ != nullptr) {
+    const auto append = [](const Waiting& waiting) { return IsAppend(waiting.message); };
+    meter_->Fail(std::count_if(incoming.begin(), incoming.end(), append) +
+                 std::count_if(waiting_.begin(), waiting_.end(), append));
   }
   waiting_.clear();
   if (OnClosed told = std::exchange(on_closed_, nullptr)) told(this, lost);
@@ -103,21 +116,30 @@ void StreamWriter::Drain() {
   if (!open_) return;
   size_t messages = 0;
   size_t bytes = 0;
+  FollowerMeter::Batch appends;
   while (!waiting_.empty() && writer_->buffered() < http::ResponseWriter::kHighWater) {
     FrameOutput out;
-    size_t batch = 0;
-    while (!waiting_.empty() && batch < kBatchBytes) {
-      encoder_->Encode(waiting_.front().message, out);
-      batch += waiting_.front().bytes;
-      waiting_.pop_front();
-      ++messages;
-    }
-    bytes += batch;
+    bytes += EncodeBatch(out, &messages, &appends);
     Put(out);
   }
+  if (!appends.empty()) meter_->Succeed(appends);
   absl::MutexLock lock(&mutex_);
   queued_messages_ -= messages;
   queued_bytes_ -= bytes;
+}
+
+size_t StreamWriter::EncodeBatch(FrameOutput& out, size_t* messages, FollowerMeter::Batch* appends) {
+  const MonotonicTime now = loop_.clock().Now();
+  size_t bytes = 0;
+  while (!waiting_.empty() && bytes < kBatchBytes) {
+    const Waiting& next = waiting_.front();
+    encoder_->Encode(next.message, out);
+    if (IsAppend(next.message)) appends->Add(now - next.since);
+    bytes += next.bytes;
+    waiting_.pop_front();
+    ++*messages;
+  }
+  return bytes;
 }
 
 void StreamWriter::Put(FrameOutput& out) {

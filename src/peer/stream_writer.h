@@ -10,6 +10,7 @@
 #include "base/metrics.h"
 #include "http/handler.h"
 #include "http/loop.h"
+#include "peer/message_stats.h"
 #include "peer/stream_codec.h"
 
 namespace kvorum::peer {
@@ -28,8 +29,8 @@ class StreamWriter final : public http::TurnEnd, public std::enable_shared_from_
   /// On the connection's loop. `writer` is valid until `Gone`.
   StreamWriter(StreamType type, http::ResponseWriter* writer, OnClosed on_closed);
 
-  /// Answers with the stream's head; messages leave from now on.
-  void Open(const http::Headers& headers, metrics::Counter* sent_bytes);
+  /// Answers with the stream's head; messages leave from now on, and `meter` gets to know those that append.
+  void Open(const http::Headers& headers, metrics::Counter* sent_bytes, std::shared_ptr<FollowerMeter> meter);
   /// False when too much waits, or the stream is closed: the message was not taken. REQUIRES: as of
   /// StreamEncoder::Encode
   bool Send(raft::Message message);
@@ -50,6 +51,7 @@ class StreamWriter final : public http::TurnEnd, public std::enable_shared_from_
   struct Waiting {
     raft::Message message;
     size_t bytes;
+    MonotonicTime since;  // of one that appends
   };
 
   /// Calls `action` on the connection's loop.
@@ -57,6 +59,8 @@ class StreamWriter final : public http::TurnEnd, public std::enable_shared_from_
   void CloseOnLoop();
   void Drain();
   void Put(FrameOutput& out);
+  /// Encodes what waits until a batch is full; its bytes, and how long those that append had waited.
+  size_t EncodeBatch(FrameOutput& out, size_t* messages, FollowerMeter::Batch* appends);
   /// Once every third of the time-out: keeps the link alive, or finds that the other side does not read.
   void Beat();
   void BeatLater();
@@ -68,6 +72,7 @@ class StreamWriter final : public http::TurnEnd, public std::enable_shared_from_
   http::ResponseWriter* writer_;  // null once gone
   OnClosed on_closed_;            // empty once told
   metrics::Counter* sent_bytes_ = nullptr;
+  std::shared_ptr<FollowerMeter> meter_;  // null before Open
   std::unique_ptr<StreamEncoder> encoder_;
   std::deque<Waiting> waiting_;
   bool open_ = false;

@@ -20,6 +20,7 @@ class TransportImpl final : public Transport {
     if (!std::exchange(stopped_, true)) core_->Stop();
   }
   http::Handler& handler() override { return handler_; }
+  const member::TrafficStats& stats() const override { return core_->stats(); }
 
   void Send(std::vector<raft::Message> messages) override { core_->Send(std::move(messages)); }
   void SendSnapshot(member::OutgoingSnapshot snapshot) override { core_->SendSnapshot(std::move(snapshot)); }

@@ -13,6 +13,7 @@
 #include "http/handler.h"
 #include "http/loop.h"
 #include "member/ports.h"
+#include "member/traffic_stats.h"
 
 namespace kvorum::peer {
 
@@ -46,6 +47,9 @@ class Transport : public member::PeerTransport {
 
   /// Answers /raft, /raft/stream/…, /raft/snapshot and /raft/probing. 503 before Start and after Stop.
   virtual http::Handler& handler() = 0;
+
+  /// What it counts. Thread-safe; lives as long as the transport.
+  virtual const member::TrafficStats& stats() const = 0;
 };
 
 }  // namespace kvorum::peer

@@ -127,6 +127,7 @@ void TransportCore::RemovePeer(raft::NodeId id) {
     peer = std::move(it->second);
     peers_.erase(it);
   }
+  stats_.RemoveFollower(MemberId(id.value()));
   loop().Post([self = shared_from_this(), peer] { peer->Stop(); });
   metrics_.known_peers.With({metrics_.local, cluster::IdText(id.value())}).Set(0);
   KVORUM_LOG(logger(), kInfo, "removed remote peer", LogField::Id("local-member-id", local().value()),
@@ -190,6 +191,9 @@ void TransportCore::Dispatch(std::vector<raft::Message> messages) {
 }
 
 void TransportCore::SendOne(raft::Message message) {
+  if (message.type == raft::MessageType::kApp) {
+    stats_.sent_meter.Add(loop().clock().Now(), raft::EncodedSize(message.entries));
+  }
   if (const std::shared_ptr<Peer> peer = Find(message.to)) return peer->Send(std::move(message));
   const auto remote = remotes_.find(message.to);
   if (remote != remotes_.end() && !IsRemoved(message.to)) return remote->second->Send(std::move(message));
@@ -211,6 +215,11 @@ void TransportCore::SendSnapshot(member::OutgoingSnapshot snapshot) {
 
 // ---- in ----
 
+void TransportCore::CountReceived(const raft::Message& message) {
+  if (message.type != raft::MessageType::kApp) return;
+  stats_.received_meter.Add(loop().clock().Now(), raft::EncodedSize(message.entries));
+}
+
 void TransportCore::Receive(raft::NodeId from, raft::Message message) {
   if (receiver_ == nullptr) return;
   if (const std::string_view objection = Objection(message); !objection.empty()) {
@@ -220,6 +229,7 @@ void TransportCore::Receive(raft::NodeId from, raft::Message message) {
                LogField::Id("remote-peer-id", from.value()));
     return;
   }
+  CountReceived(message);
   receiver_->Receive(std::move(message));
 }
 
@@ -275,6 +285,7 @@ void TransportCore::AnswerMessage(Sender sender, raft::Message message, std::sha
     if (self->receiver_ == nullptr) return ReplyPlain(*answer, 503, {}, "the transport is stopped");
     self->AddRemote(sender);
     if (self->Refuse(self->Objection(message), *answer)) return;
+    self->CountReceived(message);
     self->receiver_->Receive(std::move(message));
     answer->Reply(204, self->identity_.cluster_header(), "");
   });

@@ -69,6 +69,7 @@ class TransportCore final : public Hub, public std::enable_shared_from_this<Tran
   const Identity& identity() const override { return identity_; }
   http::Client& client() override { return client_; }
   PeerMetrics& metrics() override { return metrics_; }
+  MessageStats& stats() override { return stats_; }
   ThreadExecutor& snapshot_reader() override { return snapshot_reader_; }
   void Receive(raft::NodeId from, raft::Message message) override;
   void ReportUnreachable(raft::NodeId id) override;
@@ -76,6 +77,7 @@ class TransportCore final : public Hub, public std::enable_shared_from_this<Tran
   void OnRemoved() override;
 
  private:
+  void CountReceived(const raft::Message& message);
   /// Why a message is not taken in; empty: it is.
   std::string_view Objection(const raft::Message& message) const;
   std::string_view Objection(raft::NodeId from, raft::NodeId to) const;
@@ -93,6 +95,7 @@ class TransportCore final : public Hub, public std::enable_shared_from_this<Tran
   const Identity identity_;
   metrics::Registry unused_metrics_;  // where the options bring none
   PeerMetrics metrics_;
+  MessageStats stats_;
   http::Client client_;
   ThreadExecutor snapshot_reader_{"snap-send"};
   ThreadExecutor snapshot_writer_{"snap-receive"};

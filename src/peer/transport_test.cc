@@ -109,6 +109,21 @@ TEST_F(TransportTest, CarriesEveryKindOfMessage) {
   ASSERT_TRUE(one_.receiver.AwaitMessages(1));
 }
 
+TEST_F(TransportTest, CountsAppends) {
+  StartBoth();
+  for (uint64_t i = 0; i < 5; ++i) one_.Send(App(1, 2, i));
+  one_.Send(Vote(1, 2));
+  ASSERT_TRUE(two_.receiver.AwaitMessages(6));
+  EXPECT_EQ(two_.transport->stats().received().count, 5u);
+  EXPECT_EQ(one_.transport->stats().received().count, 0u);
+  EXPECT_EQ(one_.transport->stats().sent().count, 5u);
+  EXPECT_TRUE(
+      TestNode::AwaitTrue([&] { return one_.transport->stats().followers().at(MemberId(2)).success == 5; }));
+  EXPECT_EQ(two_.transport->stats().followers().at(MemberId(1)).success, 0u);
+  one_.transport->RemovePeer(NodeId(2));
+  EXPECT_TRUE(one_.transport->stats().followers().empty());
+}
+
 TEST_F(TransportTest, KeepsTheOrderOfAppends) {
   StartBoth();
   std::vector<uint64_t> expected;

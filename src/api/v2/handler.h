@@ -2,21 +2,21 @@
 
 #include <memory>
 
-#include "api/v2/server_stats.h"
 #include "base/executor.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "http/handler.h"
 #include "member/member.h"
+#include "member/traffic_stats.h"
 
 namespace kvorum::api_v2 {
 
 struct HandlerOptions {
-  member::Member* member = nullptr;       ///< borrowed
-  ServerStats* stats = nullptr;           ///< borrowed
-  Executor* password_executor = nullptr;  ///< borrowed; hashing a password takes some 50 ms of it
-  Logger* logger = &NullLogger();         ///< borrowed
-  metrics::Registry* metrics = nullptr;   ///< borrowed
+  member::Member* member = nullptr;             ///< borrowed
+  const member::TrafficStats* stats = nullptr;  ///< borrowed
+  Executor* password_executor = nullptr;        ///< borrowed; hashing a password takes some 50 ms of it
+  Logger* logger = &NullLogger();               ///< borrowed
+  metrics::Registry* metrics = nullptr;         ///< borrowed
 };
 
 /// Answers everything under /v2 on the client listener (reference: v2-keys.md): /v2/keys, /v2/members,
