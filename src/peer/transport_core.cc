@@ -73,15 +73,21 @@ void TransportCore::Start(member::PeerReceiver* receiver, const cluster::Cluster
 void TransportCore::Stop() {
   KVORUM_CHECK(!loop().InThread(), "a transport is not stopped from its loop");
   running_.store(false, std::memory_order_release);
-  absl::Notification stopped;
-  loop().Post([self = shared_from_this(), &stopped] {
-    self->StopOnLoop();
-    stopped.Notify();
-  });
-  stopped.WaitForNotification();
+  RunOnLoop([this] { StopOnLoop(); });
   client_.Stop();
   snapshot_reader_.Stop();
   snapshot_writer_.Stop();
+  // What they posted last answers requests on loops that may be gone once this has returned.
+  RunOnLoop([] {});
+}
+
+void TransportCore::RunOnLoop(absl::AnyInvocable<void()> task) {
+  absl::Notification done;
+  loop().Post([&task, &done] {
+    task();
+    done.Notify();
+  });
+  done.WaitForNotification();
 }
 
 void TransportCore::StopOnLoop() {

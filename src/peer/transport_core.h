@@ -89,6 +89,8 @@ class TransportCore final : public Hub, public std::enable_shared_from_this<Tran
   std::shared_ptr<Peer> Find(raft::NodeId id) const;
   bool IsRemoved(raft::NodeId id) const;
   void StopOnLoop();
+  /// Waits for it.
+  void RunOnLoop(absl::AnyInvocable<void()> task);
   raft::NodeId local() const { return raft::NodeId(options_.local.value()); }
 
   const TransportOptions options_;
