@@ -107,6 +107,7 @@ RaftLoop::RaftLoop(Setup& setup, const MemberOptions& options, const Ports& port
       log_(std::move(setup.log), options.snapshot_catchup_entries),
       core_logger_(std::make_unique<CoreLogger>(ports.logger)),
       reads_(metrics, id_.value() << 48 | ports.random->Next() >> 16),
+      witness_(NodeOf(id_)),
       last_record_(log_.storage().FirstIndex() - 1) {}
 
 RaftLoop::~RaftLoop() = default;
@@ -228,6 +229,11 @@ void RaftLoop::ProposeConfChange(const raft::ConfChange& change, Waiter waiter) 
 }
 
 void RaftLoop::Receive(raft::Message message) {
+  if (std::optional<raft::Message> answer = witness_.Answer(message, *state_)) {
+    std::vector<raft::Message> messages;
+    messages.push_back(std::move(*answer));
+    return ports_.transport->Send(std::move(messages));
+  }
   const uint64_t bytes = raft::PayloadSize(message.entries);
   Post([&](Inbox& inbox) {
     const bool full =
@@ -426,6 +432,9 @@ void RaftLoop::SendOutgoing() {
   std::vector<raft::Message> messages = std::exchange(outgoing_, {});
   if (ports_.transport == nullptr) return;
   KeepLastAcknowledgement(messages);
+  for (raft::Message& message : messages) {
+    if (message.type == raft::MessageType::kReadIndex) ReadWitness::Stamp(message, node_->term());
+  }
   ports_.transport->Send(std::move(messages));
 }
 
@@ -479,6 +488,7 @@ void RaftLoop::ShowState() {
   state_->term.store(term, std::memory_order_release);
   state_->vote.store(hard_state_.vote.value(), std::memory_order_relaxed);
   state_->committed.store(hard_state_.commit.value(), std::memory_order_release);
+  witness_.Show(leads ? term : 0, conf_state_);
 }
 
 void RaftLoop::OnTick() {

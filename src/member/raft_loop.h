@@ -14,6 +14,7 @@
 #include "member/metrics.h"
 #include "member/ports.h"
 #include "member/read_rounds.h"
+#include "member/read_witness.h"
 #include "member/shared_state.h"
 #include "member/waiters.h"
 #include "raft/raw_node.h"
@@ -66,7 +67,7 @@ class RaftLoop {
   void Propose(Bytes entry, Waiter waiter);
   /// One change is proposed at a time: the next one when the one before is applied.
   void ProposeConfChange(const raft::ConfChange& change, Waiter waiter);
-  /// Drops the message where too many wait.
+  /// Drops the message where too many wait. A follower's question for a read may be answered at once.
   void Receive(raft::Message message);
   void ReportUnreachable(raft::NodeId id);
   void ReportSnapshot(raft::NodeId id, bool finished);
@@ -195,6 +196,7 @@ class RaftLoop {
   raft::SoftState soft_state_;
   raft::ConfState conf_state_;
   ReadRounds reads_;
+  ReadWitness witness_;
   std::deque<Proposal> proposals_;  // not yet taken by the core
   std::deque<HeldConfChange> conf_changes_;
   std::vector<Waiter> new_waiters_;      // not yet handed to the applier

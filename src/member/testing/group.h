@@ -113,6 +113,8 @@ class Group {
   /// One of `n` messages is lost; 0: none.
   void DropOneIn(uint64_t n) { drop_ = n; }
   size_t snapshots_sent() const { return snapshots_sent_; }
+  /// Sees each message that arrives.
+  void Watch(std::function<void(const raft::Message&)> watch) { watch_ = std::move(watch); }
 
   /// Proposes and waits for at most `patience`.
   template <typename Request>
@@ -285,6 +287,7 @@ class Group {
     }
     World& receiver = at(to);
     port(to)->heard_from_.insert(from);
+    if (watch_) watch_(item.message);
     if (item.database == nullptr) {
       receiver.member().Receive(std::move(item.message));
     } else {
@@ -311,6 +314,7 @@ class Group {
   bool hold_snapshots_ = false;
   std::set<uint64_t> cut_off_;
   uint64_t drop_ = 0;
+  std::function<void(const raft::Message&)> watch_;
   size_t snapshots_sent_ = 0;
   bool ending_ = false;
   // Members write into these as long as they live.
