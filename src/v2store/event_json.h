@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "v2store/event.h"
+
+namespace kvorum::v2store {
+
+// The pieces of the JSON of nodes and events (reference: v2-keys.md §4, v2-replication.md §3.3).
+
+enum class Keys : uint8_t {
+  kShown,  ///< as clients see them: without "/1" in front, none for their root
+  kFull,   ///< as snapshots have them
+};
+
+/// What is shown of one node beside its children.
+struct NodeFields {
+  std::string_view path;
+  const std::string* value = nullptr;  ///< null: not shown
+  bool dir = false;
+  std::optional<WallTime> expires;
+  int64_t ttl = 0;
+  uint64_t modified_index = 0;
+  uint64_t created_index = 0;
+};
+
+/// `{` and everything before the children.
+void AppendNodeHead(std::string& out, const NodeFields& node, Keys keys);
+/// Everything after them and `}`.
+void AppendNodeTail(std::string& out, uint64_t modified_index, uint64_t created_index);
+/// A node with all its children.
+void AppendNode(std::string& out, const NodeImage& node, Keys keys);
+/// An event as a snapshot has it.
+void AppendSnapshotEvent(std::string& out, const Event& event);
+
+/// RFC 3339 in UTC with as many digits of the second as it has.
+void AppendTime(std::string& out, WallTime time);
+/// Null for what is no such time, or one that does not fit in nanoseconds since 1970.
+std::optional<WallTime> ParseTime(std::string_view text);
+
+}  // namespace kvorum::v2store

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <string>
+
+#include "base/clock.h"
+#include "v2store/store.h"
+
+namespace kvorum::v2store {
+
+/// A clock that stands until it is set.
+class StandingClock final : public Clock {
+ public:
+  MonotonicTime Now() const override { return MonotonicTime(now.time_since_epoch()); }
+  WallTime WallNow() const override { return now; }
+
+  WallTime After(int64_t seconds) const { return now + std::chrono::seconds(seconds); }
+
+  WallTime now{std::chrono::seconds(1'700'000'000)};
+};
+
+/// The reply's body without the newline, or "code cause @index".
+inline std::string Shown(const Result& result) {
+  if (const Error* error = std::get_if<Error>(&result)) {
+    return fmt::format("{} {} @{}", static_cast<int>(error->code), error->cause, error->index);
+  }
+  std::string out;
+  AppendJson(out, *std::get<EventPtr>(result));
+  return out;
+}
+
+}  // namespace kvorum::v2store
