@@ -20,6 +20,10 @@ void ResponseWriter::Reply(int status, Headers headers, std::string_view body) {
   End();
 }
 
+void ResponseWriter::ReplyWith(int status, std::span<const HeaderView> headers, std::string_view body) {
+  Reply(status, Headers(headers.begin(), headers.end()), body);
+}
+
 void ResponseWriter::ReplyError(int status, std::string_view text) {
   Reply(status, {{"content-type", "text/plain; charset=utf-8"}, {"x-content-type-options", "nosniff"}},
         std::string(text) + "\n");

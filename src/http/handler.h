@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -15,7 +16,8 @@ namespace kvorum::http {
 /// Headers to send. Names are lower case.
 using Headers = std::vector<std::pair<std::string, std::string>>;
 /// Headers that were received. Names are lower case.
-using HeaderViews = std::vector<std::pair<std::string_view, std::string_view>>;
+using HeaderView = std::pair<std::string_view, std::string_view>;
+using HeaderViews = std::vector<HeaderView>;
 
 enum class Protocol : uint8_t { kHttp1, kHttp2 };
 
@@ -73,6 +75,8 @@ class ResponseWriter {
 
   /// Head, body and end in one.
   void Reply(int status, Headers headers, std::string_view body);
+  /// The same without the cost of `Headers`. It announces the body's length.
+  virtual void ReplyWith(int status, std::span<const HeaderView> headers, std::string_view body);
   /// Go's plain error: the text and a newline, `text/plain; charset=utf-8`, nosniff.
   void ReplyError(int status, std::string_view text);
 };
@@ -90,6 +94,8 @@ class RequestSink {
   virtual void OnAbort() = 0;
   /// `ResponseWriter::buffered` fell under half of kHighWater after reaching it.
   virtual void OnWritable() {}
+  /// The server stops: a response that waits for what may never happen should be ended.
+  virtual void OnDrain() {}
 };
 
 /// What answers requests. One handler serves every loop: thread-safe.

@@ -48,6 +48,31 @@ std::string HeaderValue(std::string_view value) {
   return clean;
 }
 
+/// The head of a response in the making.
+class HeadText {
+ public:
+  void Add(std::string_view text) { text_.append(text.data(), text.data() + text.size()); }
+  void Add(uint64_t number) {
+    const fmt::format_int digits(number);
+    Add({digits.data(), digits.size()});
+  }
+  void Add(int number) { Add(static_cast<uint64_t>(number)); }
+  void AddHeader(std::string_view name, std::string_view value) {
+    Add(name);
+    Add(": ");
+    const size_t begin = text_.size();
+    Add(value);
+    for (size_t i = begin; i < text_.size(); ++i) {
+      if (text_[i] == '\r' || text_[i] == '\n' || text_[i] == '\0') text_[i] = ' ';
+    }
+    Add("\r\n");
+  }
+  std::string_view view() const { return {text_.data(), text_.size()}; }
+
+ private:
+  fmt::basic_memory_buffer<char, 1024> text_;
+};
+
 std::string_view Text(beast::string_view text) { return {text.data(), text.size()}; }
 
 }  // namespace
@@ -142,6 +167,15 @@ class Http1Session::Exchange final : public ResponseWriter {
     Finish();
   }
 
+  void ReplyWith(int status, std::span<const HeaderView> headers, std::string_view body) override {
+    if (Over()) return;
+    KVORUM_CHECK(!head_sent, "a second head");
+    length_ = body.size();
+    WriteHead(status, headers, /*has_body=*/true);
+    if (!no_body_) Put(body);
+    Finish();
+  }
+
   void Send(Bytes data) override {
     if (Over() || data.empty()) return;
     KVORUM_CHECK(head_sent, "a body before the head");
@@ -217,37 +251,44 @@ class Http1Session::Exchange final : public ResponseWriter {
     session_->host_->WantFlush();
   }
 
-  void WriteHead(int status, const Headers& headers, bool has_body) {
+  template <typename HeaderRange>
+  void WriteHead(int status, const HeaderRange& headers, bool has_body) {
     head_sent = true;
     const bool never_body = status / 100 == 1 || status == 204 || status == 304;
     no_body_ = never_body || parser.request->method == "HEAD";
-    bool has_length = false;
     bool has_date = false;
-    std::string head =
-        fmt::format("HTTP/1.{} {} {}\r\n", parser.minor_version == 0 ? 0 : 1, status,
-                    Text(beast::http::obsolete_reason(static_cast<beast::http::status>(status))));
+    HeadText head;
+    head.Add(parser.minor_version == 0 ? "HTTP/1.0 " : "HTTP/1.1 ");
+    head.Add(status);
+    head.Add(" ");
+    head.Add(Text(beast::http::obsolete_reason(static_cast<beast::http::status>(status))));
+    head.Add("\r\n");
     for (const auto& [name, value] : headers) {
       if (name == "content-length") {
         uint64_t length = 0;
-        if (never_body || !ParseDecimal(value, &length)) continue;
-        has_length = true;
-        length_ = length;
-      } else if (name == "connection") {
+        if (!never_body && ParseDecimal(value, &length)) length_ = length;
+        continue;
+      }
+      if (name == "connection") {
         if (EqualsIgnoreCase(value, "close")) keep_alive = false;
         continue;
-      } else if (name == "date") {
-        has_date = true;
       }
-      fmt::format_to(std::back_inserter(head), "{}: {}\r\n", name, HeaderValue(value));
+      if (name == "date") has_date = true;
+      head.AddHeader(name, value);
     }
-    if (!has_date)
-      fmt::format_to(std::back_inserter(head), "date: {}\r\n", DateNow(loop().clock().WallNow()));
+    const bool has_length = length_ && !never_body;
+    if (has_length) {
+      head.Add("content-length: ");
+      head.Add(*length_);
+      head.Add("\r\n");
+    }
+    if (!has_date) head.AddHeader("date", DateNow(loop().clock().WallNow()));
     if (!has_length && !never_body) {
       if (!has_body) {
-        if (!no_body_) head += "content-length: 0\r\n";
+        if (!no_body_) head.Add("content-length: 0\r\n");
       } else if (parser.minor_version >= 1) {
         chunked_ = true;
-        head += "transfer-encoding: chunked\r\n";
+        head.Add("transfer-encoding: chunked\r\n");
       } else {
         keep_alive = false;  // the end of the connection is the end of the body
       }
@@ -256,12 +297,12 @@ class Http1Session::Exchange final : public ResponseWriter {
     if (parser.expects_continue && !continued && !parser.is_done()) keep_alive = false;
     if (!parser.keep_alive() || session_->draining_ || session_->end_received_) keep_alive = false;
     if (!keep_alive) {
-      head += "connection: close\r\n";
+      head.Add("connection: close\r\n");
     } else if (parser.minor_version == 0) {
-      head += "connection: keep-alive\r\n";
+      head.Add("connection: keep-alive\r\n");
     }
-    head += "\r\n";
-    Put(head);
+    head.Add("\r\n");
+    Put(head.view());
     session_->host_->WantFlush();
   }
 
@@ -438,6 +479,8 @@ void Http1Session::Drain() {
   if (exchange_ == nullptr || !exchange_->started) {
     exchange_.reset();
     closing_ = true;
+  } else if (!exchange_->ended) {
+    exchange_->sink->OnDrain();
   }
   host_->WantFlush();
 }

@@ -198,6 +198,9 @@ void Http2Session::Drain() {
   // still served.
   nghttp2_submit_shutdown_notice(session_);
   nghttp2_submit_ping(session_, NGHTTP2_FLAG_NONE, kDrainPing);
+  for (Http2Stream* stream = streams_; stream != nullptr; stream = stream->next_) {
+    if (stream->sink_ != nullptr && !stream->ended_) stream->sink_->OnDrain();
+  }
   host_->WantFlush();
 }
 
@@ -402,6 +405,7 @@ void Http2Session::StartRequest(Http2Stream* stream) {
   Handler* handler = SelectHandler(options_, *stream->request_);
   stream->sink_ = handler->Start(*stream->request_, *stream);
   KVORUM_CHECK(stream->sink_ != nullptr, "a handler returned no sink");
+  if (draining_ && !stream->ended_) stream->sink_->OnDrain();
 }
 
 void Http2Session::StartParked() {

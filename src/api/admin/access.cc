@@ -3,10 +3,17 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/container/inlined_vector.h"
 #include "fmt/format.h"
 
 namespace kvorum::api_admin {
 namespace {
+
+constexpr std::string_view kMethodsHeader = "access-control-allow-methods";
+constexpr std::string_view kMethods = "POST, GET, OPTIONS, PUT, DELETE";
+constexpr std::string_view kOriginHeader = "access-control-allow-origin";
+constexpr std::string_view kHeadersHeader = "access-control-allow-headers";
+constexpr std::string_view kHeaders = "accept, content-type, authorization";
 
 bool Lists(const std::vector<std::string>& list, std::string_view item) {
   return std::find(list.begin(), list.end(), item) != list.end();
@@ -24,6 +31,11 @@ class CorsWriter final : public http::ResponseWriter {
   void SendOnlyHead(int status, const http::Headers& headers) override {
     inner_.SendOnlyHead(status, WithCors(headers));
   }
+  void ReplyWith(int status, std::span<const http::HeaderView> headers, std::string_view body) override {
+    absl::InlinedVector<http::HeaderView, 12> all(headers.begin(), headers.end());
+    all.insert(all.end(), {{kMethodsHeader, kMethods}, {kOriginHeader, origin_}, {kHeadersHeader, kHeaders}});
+    inner_.ReplyWith(status, all, body);
+  }
   void Send(Bytes data) override { inner_.Send(std::move(data)); }
   void End(const http::Headers& trailers) override { inner_.End(trailers); }
   void Abort(uint32_t code) override { inner_.Abort(code); }
@@ -35,9 +47,9 @@ class CorsWriter final : public http::ResponseWriter {
  private:
   http::Headers WithCors(const http::Headers& headers) const {
     http::Headers all = headers;
-    all.emplace_back("access-control-allow-methods", "POST, GET, OPTIONS, PUT, DELETE");
-    all.emplace_back("access-control-allow-origin", origin_);
-    all.emplace_back("access-control-allow-headers", "accept, content-type, authorization");
+    all.emplace_back(kMethodsHeader, kMethods);
+    all.emplace_back(kOriginHeader, origin_);
+    all.emplace_back(kHeadersHeader, kHeaders);
     return all;
   }
 
@@ -57,6 +69,7 @@ class CorsSink final : public http::RequestSink {
   void OnEnd() override { inner_->OnEnd(); }
   void OnAbort() override { inner_->OnAbort(); }
   void OnWritable() override { inner_->OnWritable(); }
+  void OnDrain() override { inner_->OnDrain(); }
 
  private:
   CorsWriter writer_;

@@ -9,6 +9,7 @@
 namespace kvorum::api_admin {
 namespace {
 
+constexpr std::string_view kV2Path = "/v2";
 constexpr std::string_view kGatewayPath = "/v3/";
 constexpr std::string_view kOldGatewayPath = "/v3beta/";
 
@@ -31,6 +32,7 @@ class RewrittenSink final : public http::RequestSink {
   void OnEnd() override { inner_->OnEnd(); }
   void OnAbort() override { inner_->OnAbort(); }
   void OnWritable() override { inner_->OnWritable(); }
+  void OnDrain() override { inner_->OnDrain(); }
 
  private:
   const std::shared_ptr<const http::Request> request_;
@@ -46,6 +48,7 @@ class ClientPages final : public http::Handler {
   std::unique_ptr<http::RequestSink> Start(const http::Request& request,
                                            http::ResponseWriter& writer) override {
     const std::string_view path = request.path;
+    if (options_.v2 != nullptr && IsV2(path)) return options_.v2->Start(request, writer);
     if (options_.gateway != nullptr && path.starts_with(kGatewayPath)) {
       return options_.gateway->Start(request, writer);
     }
@@ -64,6 +67,8 @@ class ClientPages final : public http::Handler {
       metrics_.Serve(request, writer);
     } else if (path == "/debug/vars") {
       ServeVars(options_, request, writer);
+    } else if (options_.v2 != nullptr) {
+      return options_.v2->Start(request, writer);  // knows the other spellings of its paths, and 404
     } else {
       ReplyNotFound(writer);
     }
@@ -71,6 +76,10 @@ class ClientPages final : public http::Handler {
   }
 
  private:
+  static bool IsV2(std::string_view path) {
+    return path.starts_with(kV2Path) && (path.size() == kV2Path.size() || path[kV2Path.size()] == '/');
+  }
+
   const HandlerOptions options_;
   Health health_;
   MetricsPage metrics_;

@@ -4,7 +4,9 @@
 #include <utility>
 #include <vector>
 
+#include "api/v2/access.h"
 #include "api/v2/endpoint.h"
+#include "api/v2/keys.h"
 #include "api/v2/path.h"
 #include "base/check.h"
 
@@ -23,9 +25,26 @@ void Redirect(const http::Request& request, std::string_view clean_path, http::R
   writer.Reply(301, std::move(headers), RedirectPage(target));
 }
 
+/// While nobody has to be refused.
+class NoAccessControl final : public AccessControl {
+ public:
+  bool enabled() const override { return false; }
+  std::unique_ptr<Ticket> CheckKey(const http::Request&, http::ResponseWriter&, std::string_view, bool, bool,
+                                   Done done) override {
+    done(Verdict::kAllowed);
+    return nullptr;
+  }
+  std::unique_ptr<Ticket> CheckRoot(const http::Request&, http::ResponseWriter&, Done done) override {
+    done(Verdict::kAllowed);
+    return nullptr;
+  }
+};
+
 class V2Handler final : public http::Handler {
  public:
-  explicit V2Handler(const HandlerOptions&) {}
+  explicit V2Handler(const HandlerOptions& options) : keys_(NewKeysEndpoint(options, &access_)) {
+    routes_ = {{.path = "/v2/keys", .below = true, .endpoint = keys_.get()}};
+  }
 
   std::unique_ptr<http::RequestSink> Start(const http::Request& request,
                                            http::ResponseWriter& writer) override {
@@ -65,6 +84,8 @@ class V2Handler final : public http::Handler {
     return nullptr;
   }
 
+  NoAccessControl access_;
+  const std::unique_ptr<Endpoint> keys_;
   std::vector<Route> routes_;
 };
 

@@ -8,6 +8,7 @@
 #include "absl/synchronization/notification.h"
 #include "api/admin/handlers.h"
 #include "api/gateway/gateway.h"
+#include "api/v2/handler.h"
 #include "api/v3/health_reporter.h"
 #include "api/v3/services.h"
 #include "backend/lmdb_backend.h"
@@ -197,6 +198,8 @@ class ServerImpl final : public Server {
   std::unique_ptr<grpc::HealthService> health_;
   std::unique_ptr<api_v3::HealthReporter> health_reporter_;
   std::unique_ptr<http::Handler> gateway_;
+  ThreadExecutor password_executor_{"v2-password"};
+  std::unique_ptr<http::Handler> v2_handler_;
   std::unique_ptr<http::Handler> client_handler_;
   std::unique_ptr<http::Handler> metrics_handler_;
   std::unique_ptr<http::Handler> admin_peer_handler_;
@@ -332,6 +335,14 @@ void ServerImpl::MakeServices() {
         {.grpc = grpc_.get(), .max_request_bytes = 2 * services_->ServerOptions().max_receive_bytes});
     admin.gateway = gateway_.get();
   }
+  if (config_.enable_v2) {
+    v2_handler_ = api_v2::NewHandler({.member = member_.get(),
+                                      .stats = &transport_->stats(),
+                                      .password_executor = &password_executor_,
+                                      .logger = &logger_,
+                                      .metrics = &metrics_});
+    admin.v2 = v2_handler_.get();
+  }
   client_handler_ = api_admin::NewClientHandler(admin);
   metrics_handler_ = api_admin::NewMetricsHandler(admin);
   admin_peer_handler_ = api_admin::NewPeerHandler(admin);
@@ -414,6 +425,7 @@ void ServerImpl::StopExecutors() {
   raft_executor_.Stop();
   apply_executor_.Stop();
   background_executor_.Stop();
+  password_executor_.Stop();
 }
 
 void ServerImpl::GiveLeadershipAway() {

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "base/clock.h"
+#include "v2store/error.h"
+#include "v2store/request.h"
+
+namespace kvorum::api_v2 {
+
+/// The methods of /v2/keys.
+enum class KeyMethod : uint8_t { kHead, kGet, kPut, kPost, kDelete };
+inline constexpr std::string_view kKeyMethods = "HEAD,GET,PUT,POST,DELETE";
+/// False where it is none of these.
+bool ParseKeyMethod(std::string_view text, KeyMethod* method);
+
+/// Bytes of a form that are read; more is an error.
+inline constexpr size_t kMaxFormBytes = 10 << 20;
+
+/// A request for /v2/keys as it came.
+struct KeyRequestText {
+  KeyMethod method = KeyMethod::kGet;
+  std::string_view key;    ///< the path after "/v2/keys", decoded and clean
+  std::string_view query;  ///< still encoded
+  /// What was wrong with the body before it was read: its type. Empty: nothing.
+  std::string_view body_error;
+  std::string_view form;  ///< a form as the body, still encoded; empty where there is none
+  WallTime now;           ///< from when a ttl counts
+};
+
+/// A request for /v2/keys.
+struct KeyRequest {
+  KeyMethod method = KeyMethod::kGet;
+  v2store::Request request;  ///< as it would be in the log, without an id
+  bool no_value_on_success = false;
+
+  /// Whether it reads what everybody acknowledged.
+  bool IsQuorumRead() const { return method == KeyMethod::kGet && request.quorum; }
+  bool IsWatch() const { return method == KeyMethod::kGet && request.wait && !request.quorum; }
+  bool IsWrite() const { return method != KeyMethod::kGet && method != KeyMethod::kHead; }
+};
+
+/// Reads the parameters, a form's before the query's, and checks all of them, whether or not the method uses
+/// them (reference: v2-keys.md §2.2). The error is of what is wrong first, with index 0.
+std::variant<KeyRequest, v2store::Error> ParseKeyRequest(const KeyRequestText& text);
+
+/// "/1/foo" for "/foo/".
+std::string StorePath(std::string_view key);
+
+}  // namespace kvorum::api_v2

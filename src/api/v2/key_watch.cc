@@ -1,0 +1,166 @@
+#include "api/v2/key_watch.h"
+
+#include <algorithm>
+#include <utility>
+#include <variant>
+
+namespace kvorum::api_v2 {
+namespace {
+
+/// Watches that are served before others have their turn.
+constexpr size_t kDeliveriesPerTurn = 256;
+
+constexpr uint32_t kHttp2Cancel = 8;
+
+}  // namespace
+
+// ---- The mailroom.
+
+void Mailroom::Put(KeyWatch* watch, const std::shared_ptr<const std::string>& body) {
+  watch->in_mail_.fetch_add(1, std::memory_order_relaxed);
+  bool first = false;
+  {
+    absl::MutexLock lock(&mutex_);
+    first = waiting_.watches.empty();
+    if (first || waiting_.runs.back().body != body) waiting_.runs.push_back({body, 0});
+    waiting_.watches.push_back(watch);
+    waiting_.runs.back().end = waiting_.watches.size();
+  }
+  if (first) Post();
+}
+
+void Mailroom::Post() {
+  loop_.Post([self = shared_from_this()] { self->Deliver(); });
+}
+
+void Mailroom::Batch::Remove(KeyWatch* watch) { std::replace(watches.begin(), watches.end(), watch, {}); }
+
+void Mailroom::Forget(KeyWatch* watch) {
+  if (watch->in_mail_.load(std::memory_order_relaxed) == 0) return;
+  delivering_.Remove(watch);
+  absl::MutexLock lock(&mutex_);
+  waiting_.Remove(watch);
+}
+
+void Mailroom::Deliver() {
+  // Each of the two batches that is not empty has a call of this posted.
+  if (!std::exchange(turn_begun_, true)) loop_.AtTurnEnd(shared_from_this());
+  if (delivering_.watches.empty()) {
+    absl::MutexLock lock(&mutex_);
+    std::swap(delivering_, waiting_);
+  }
+  Bytes body;
+  for (size_t served = 0; served < kDeliveriesPerTurn && next_watch_ < delivering_.watches.size(); ++served) {
+    const Batch::Run& run = delivering_.runs[next_run_];
+    if (body.is_null()) body = Bytes::Copy(*run.body);
+    KeyWatch* const watch = delivering_.watches[next_watch_++];
+    if (next_watch_ == run.end) ++next_run_;
+    if (watch != nullptr) {
+      watch->in_mail_.fetch_sub(1, std::memory_order_relaxed);
+      watch->Deliver(body);
+    }
+    if (next_watch_ == run.end) body = Bytes();
+  }
+  if (next_watch_ < delivering_.watches.size()) return Post();
+  next_watch_ = next_run_ = 0;
+  if (delivering_.watches.size() > kDeliveriesPerTurn) {
+    delivering_ = Batch();
+  } else {
+    delivering_.watches.clear();
+    delivering_.runs.clear();
+  }
+}
+
+void Mailroom::OnTurnEnd() {
+  turn_begun_ = false;
+  ++turn_;
+}
+
+std::shared_ptr<Mailroom> WatchOffice::RoomOf(http::Loop& loop) {
+  absl::MutexLock lock(&mutex_);
+  std::shared_ptr<Mailroom>& room = rooms_[&loop];
+  if (room == nullptr) room = std::make_shared<Mailroom>(&loop);
+  return room;
+}
+
+// ---- A watch.
+
+KeyWatch::KeyWatch(WatchOffice* office, http::ResponseWriter* writer)
+    : office_(*office), writer_(*writer), room_(office->RoomOf(writer->loop())), turn_(room_->turn() - 1) {}
+
+KeyWatch::~KeyWatch() {
+  watcher_.reset();  // nothing is put any more
+  room_->Forget(this);
+}
+
+int KeyWatch::Begin(v2store::WatchRequest request) {
+  stream_ = request.stream;
+  auto begun = office_.store().Watch(request, this);
+  if (const auto* error = std::get_if<v2store::Error>(&begun)) {
+    ended_ = true;
+    return office_.replies().Error(writer_, *error);
+  }
+  auto& start = std::get<v2store::Store::WatchStart>(begun);
+  office_.replies().WatchHead(writer_, office_.replies().PositionNow(start.index));
+  watcher_ = std::move(start.watcher);
+  if (watcher_ != nullptr) return 0;
+  writer_.Send(std::string_view(*start.body));
+  if (!stream_) {
+    End();
+    return 0;
+  }
+  request.since = start.event->index() + 1;
+  history_ = std::make_unique<v2store::WatchRequest>(std::move(request));
+  CatchUp();
+  return 0;
+}
+
+void KeyWatch::CatchUp() {
+  while (history_ != nullptr && !ended_ && writer_.buffered() < http::ResponseWriter::kHighWater) {
+    auto begun = office_.store().Watch(*history_, this);
+    if (std::holds_alternative<v2store::Error>(begun))
+      return End();  // what comes next was forgotten meanwhile
+    auto& start = std::get<v2store::Store::WatchStart>(begun);
+    if (start.watcher != nullptr) {
+      watcher_ = std::move(start.watcher);
+      history_.reset();
+      return;
+    }
+    writer_.Send(std::string_view(*start.body));
+    history_->since = start.event->index() + 1;
+  }
+}
+
+void KeyWatch::OnEvent(const v2store::EventPtr&, const std::shared_ptr<const std::string>& body) {
+  room_->Put(this, body);
+}
+
+void KeyWatch::Deliver(const Bytes& body) {
+  if (ended_) return;
+  if (!stream_) {
+    writer_.Send(body);
+    return End();
+  }
+  if (std::exchange(turn_, room_->turn()) != room_->turn()) {
+    const size_t stuck = writer_.buffered();
+    if (stuck == 0) undelivered_ = 0;
+    if (undelivered_ >= kMaxUndelivered || stuck > kMaxUndeliveredBytes) {
+      ended_ = true;
+      return writer_.Abort(kHttp2Cancel);
+    }
+  }
+  ++undelivered_;
+  writer_.Send(body);
+}
+
+void KeyWatch::OnAbort() {
+  ended_ = true;
+  history_.reset();
+}
+
+void KeyWatch::End() {
+  if (std::exchange(ended_, true)) return;
+  writer_.End();
+}
+
+}  // namespace kvorum::api_v2

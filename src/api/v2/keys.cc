@@ -1,0 +1,331 @@
+#include "api/v2/keys.h"
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+
+#include "api/v2/form.h"
+#include "api/v2/key_metrics.h"
+#include "api/v2/key_reply.h"
+#include "api/v2/key_request.h"
+#include "api/v2/key_watch.h"
+#include "base/check.h"
+
+namespace kvorum::api_v2 {
+namespace {
+
+using v2store::Error;
+using v2store::ErrorCode;
+
+constexpr std::string_view kKeysPath = "/v2/keys";
+constexpr std::string_view kFormType = "application/x-www-form-urlencoded";
+/// A reply's memory that a thread keeps for the next one.
+constexpr size_t kKeptReplyBytes = 64 << 10;
+
+/// What the requests for keys share. Thread-safe.
+struct KeyService {
+  KeyService(const HandlerOptions& options, AccessControl* access_control)
+      : member(*options.member),
+        access(*access_control),
+        logger(*options.logger),
+        replies(member),
+        metrics(options.metrics, &member.v2_store()),
+        watches(&member.v2_store(), &replies) {}
+
+  std::unique_ptr<KeyWatch> Watch(v2store::Request request, http::ResponseWriter& writer) {
+    metrics.Watch();
+    auto watch = std::make_unique<KeyWatch>(&watches, &writer);
+    const int failure = watch->Begin({.path = std::move(request.path),
+                                      .recursive = request.recursive,
+                                      .stream = request.stream,
+                                      .since = request.since});
+    if (failure != 0) metrics.Failed(KeyMetrics::kGet, failure);
+    return watch;
+  }
+
+  member::Member& member;
+  AccessControl& access;
+  Logger& logger;
+  const KeyReplies replies;
+  KeyMetrics metrics;
+  WatchOffice watches;
+};
+
+KeyMetrics::Method MetricOf(const KeyRequest& key) {
+  return key.IsQuorumRead() ? KeyMetrics::kQuorumGet : static_cast<KeyMetrics::Method>(key.method);
+}
+
+/// A request on its way through the member: it counts itself, from when it is known to be allowed to its end.
+class Execution {
+ public:
+  Execution(KeyService* service, KeyMetrics::Method method)
+      : service_(*service), method_(method), begun_(SystemClock().Now()) {
+    service_.metrics.Received(method);
+  }
+
+  void Read(const KeyRequest& key, http::ResponseWriter& writer) {
+    thread_local std::string body;
+    body.clear();
+    uint64_t index = 0;
+    const auto error = service_.member.v2_store().GetJson(key.request.path, key.request.recursive,
+                                                          key.request.sorted, &body, &index);
+    if (error) return Fail(*error, writer);
+    if (key.request.recursive) service_.metrics.RecursiveRead();
+    service_.replies.Success(writer, 200, service_.replies.PositionNow(index), body);
+    if (body.capacity() > kKeptReplyBytes) body = std::string();
+    Succeed();
+  }
+
+  void Written(const member::Member::V2Outcome& outcome, bool with_value, http::ResponseWriter& writer) {
+    if (!outcome.status.ok()) return Fail(outcome.status, writer);
+    if (const auto* error = std::get_if<Error>(&outcome.result)) return Fail(*error, writer);
+    const v2store::Event& event = *std::get<v2store::EventPtr>(outcome.result);
+    const bool removal =
+        event.action == v2store::Action::kDelete || event.action == v2store::Action::kCompareAndDelete;
+    std::string body;
+    AppendJson(body, event, with_value || removal);
+    body.push_back('\n');
+    service_.replies.Success(
+        writer, event.IsCreated() ? 201 : 200,
+        {.store_index = event.store_index, .raft_index = outcome.raft_index, .raft_term = outcome.raft_term},
+        body);
+    Succeed();
+  }
+
+  /// What is no error of the store's.
+  void Fail(const absl::Status& status, http::ResponseWriter& writer) {
+    const std::string_view text(status.message().data(), status.message().size());
+    KVORUM_LOG(service_.logger, kWarn, "a request for v2 keys failed", {"error", text});
+    Fail(Error{.code = ErrorCode::kRaftInternal, .cause = std::string(text), .index = 0}, writer);
+  }
+
+ private:
+  void Fail(const Error& error, http::ResponseWriter& writer) {
+    service_.metrics.Failed(method_, service_.replies.Error(writer, error));
+  }
+  void Succeed() { service_.metrics.Succeeded(method_, SystemClock().Now() - begun_); }
+
+  KeyService& service_;
+  const KeyMetrics::Method method_;
+  const MonotonicTime begun_;
+};
+
+/// A request that has to wait: for its form, for its password, for the member. On its connection's loop.
+class KeyCall final : public http::RequestSink {
+ public:
+  KeyCall(KeyService* service, const Call& call, KeyMethod method)
+      : service_(*service),
+        request_(call.request),
+        writer_(call.writer),
+        key_(std::string_view(call.path).substr(kKeysPath.size())),
+        method_(method) {}
+  ~KeyCall() override {
+    Release();
+    if (alive_ != nullptr) *alive_ = nullptr;
+  }
+
+  /// Waits for a form, unless the body is none that is read.
+  void ReadForm() {
+    const std::string_view* type = request_.Find("content-type");
+    if (type == nullptr || type->empty()) return Parse();
+    MediaType media_type = ParseMediaType(*type);
+    body_error_ = std::move(media_type.error);
+    if (media_type.type != kFormType) return Parse();
+    collecting_ = true;
+  }
+
+  void OnData(std::string_view data) override {
+    if (!collecting_) return;
+    if (data.size() > kMaxFormBytes - form_.size()) {
+      collecting_ = false;
+      form_ = std::string();
+      Release();
+      service_.replies.Error(writer_,
+                             {.code = ErrorCode::kInvalidForm, .cause = "http: POST too large", .index = 0});
+      return;
+    }
+    if (!writer_.Keep(static_cast<ptrdiff_t>(data.size()))) {
+      collecting_ = false;
+      form_ = std::string();
+      Release();
+      return writer_.ReplyError(503, "too many request bytes on this connection");
+    }
+    kept_ += data.size();
+    form_.append(data);
+  }
+
+  void OnEnd() override {
+    if (!std::exchange(collecting_, false)) return;
+    Parse();
+    form_ = std::string();
+    Release();
+  }
+
+  void OnAbort() override {
+    collecting_ = false;
+    ticket_.reset();
+    if (alive_ != nullptr) *alive_ = nullptr;
+    if (watch_ != nullptr) watch_->OnAbort();
+  }
+  void OnWritable() override {
+    if (watch_ != nullptr) watch_->OnWritable();
+  }
+  void OnDrain() override {
+    if (watch_ != nullptr) watch_->OnDrain();
+  }
+
+  void Parse() {
+    auto parsed = ParseKeyRequest({.method = method_,
+                                   .key = key_,
+                                   .query = request_.query,
+                                   .body_error = body_error_,
+                                   .form = form_,
+                                   .now = SystemClock().WallNow()});
+    if (const auto* error = std::get_if<Error>(&parsed)) {
+      service_.replies.Error(writer_, *error);
+      return;
+    }
+    Begin(std::get<KeyRequest>(std::move(parsed)));
+  }
+
+  void Begin(KeyRequest key) {
+    if (!service_.access.enabled()) return Execute(std::move(key));
+    const bool write = key.IsWrite();
+    const bool recursive = key.request.recursive;
+    ticket_ = service_.access.CheckKey(request_, writer_, key_, write, recursive,
+                                       [this, key = std::move(key)](Verdict verdict) mutable {
+                                         if (verdict == Verdict::kAllowed) return Execute(std::move(key));
+                                         Refuse(verdict);
+                                       });
+  }
+
+ private:
+  void Refuse(Verdict verdict) {
+    if (verdict == Verdict::kBusy) return writer_.ReplyError(503, kBusyText);
+    service_.replies.Error(writer_,
+                           {.code = ErrorCode::kUnauthorized, .cause = std::string(kDeniedText), .index = 0});
+  }
+
+  void Execute(KeyRequest key) {
+    if (key.IsWatch()) {
+      watch_ = service_.Watch(std::move(key.request), writer_);
+      return;
+    }
+    execution_.emplace(&service_, MetricOf(key));
+    if (key.IsQuorumRead()) return ReadConfirmed(std::move(key));
+    if (key.IsWrite()) return Propose(std::move(key));
+    execution_->Read(key, writer_);
+  }
+
+  void ReadConfirmed(KeyRequest key) {
+    auto shared = std::make_shared<KeyRequest>(std::move(key));
+    absl::AnyInvocable<void(absl::Status)> done = [&loop = writer_.loop(), alive = Alive(),
+                                                   shared](absl::Status status) {
+      loop.Post([alive, shared, status = std::move(status)] {
+        if (*alive != nullptr) (*alive)->Confirmed(status, *shared);
+      });
+    };
+    if (service_.member.ConfirmRead(Deadline(), &done)) execution_->Read(*shared, writer_);
+  }
+
+  void Confirmed(const absl::Status& status, const KeyRequest& key) {
+    if (!status.ok()) return execution_->Fail(status, writer_);
+    execution_->Read(key, writer_);
+  }
+
+  void Propose(KeyRequest key) {
+    with_value_ = !key.no_value_on_success;
+    service_.member.ProposeV2(std::move(key.request), Deadline(),
+                              [&loop = writer_.loop(), alive = Alive()](member::Member::V2Outcome outcome) {
+                                loop.Post([alive, outcome = std::move(outcome)] {
+                                  if (*alive != nullptr) (*alive)->Written(outcome);
+                                });
+                              });
+  }
+
+  void Written(const member::Member::V2Outcome& outcome) {
+    execution_->Written(outcome, with_value_, writer_);
+  }
+
+  MonotonicTime Deadline() const { return SystemClock().Now() + service_.member.options().request_timeout(); }
+
+  /// Points to this as long as it waits for the member.
+  std::shared_ptr<KeyCall*> Alive() {
+    alive_ = std::make_shared<KeyCall*>(this);
+    return alive_;
+  }
+
+  void Release() {
+    if (kept_ > 0) writer_.Keep(-static_cast<ptrdiff_t>(std::exchange(kept_, 0)));
+  }
+
+  KeyService& service_;
+  const http::Request& request_;
+  http::ResponseWriter& writer_;
+  const std::string key_;
+  const KeyMethod method_;
+  std::string body_error_;
+  std::string form_;
+  size_t kept_ = 0;
+  bool collecting_ = false;
+  bool with_value_ = true;
+  std::unique_ptr<AccessControl::Ticket> ticket_;
+  std::optional<Execution> execution_;
+  std::unique_ptr<KeyWatch> watch_;
+  std::shared_ptr<KeyCall*> alive_;  // shared with what comes back from the member
+};
+
+class KeysEndpoint final : public Endpoint {
+ public:
+  KeysEndpoint(const HandlerOptions& options, AccessControl* access) : service_(options, access) {}
+
+  std::unique_ptr<http::RequestSink> Start(const Call& call) override {
+    KeyMethod method;
+    if (!ParseKeyMethod(call.request.method, &method)) {
+      ReplyMethodNotAllowed(call.writer, kKeyMethods);
+      return IgnoreBody();
+    }
+    if (method == KeyMethod::kPut || method == KeyMethod::kPost) {
+      auto sink = std::make_unique<KeyCall>(&service_, call, method);
+      sink->ReadForm();
+      return sink;
+    }
+    auto parsed = ParseKeyRequest({.method = method,
+                                   .key = std::string_view(call.path).substr(kKeysPath.size()),
+                                   .query = call.request.query,
+                                   .body_error = {},
+                                   .form = {},
+                                   .now = SystemClock().WallNow()});
+    if (const auto* error = std::get_if<Error>(&parsed)) {
+      service_.replies.Error(call.writer, *error);
+      return IgnoreBody();
+    }
+    return StartParsed(call, std::get<KeyRequest>(std::move(parsed)));
+  }
+
+ private:
+  /// What does not wait needs nothing that waits.
+  std::unique_ptr<http::RequestSink> StartParsed(const Call& call, KeyRequest key) {
+    const bool open = !service_.access.enabled();
+    if (open && key.IsWatch()) return service_.Watch(std::move(key.request), call.writer);
+    if (open && !key.IsWrite() && !key.IsQuorumRead()) {
+      Execution(&service_, MetricOf(key)).Read(key, call.writer);
+      return IgnoreBody();
+    }
+    auto sink = std::make_unique<KeyCall>(&service_, call, key.method);
+    sink->Begin(std::move(key));
+    return sink;
+  }
+
+  KeyService service_;
+};
+
+}  // namespace
+
+std::unique_ptr<Endpoint> NewKeysEndpoint(const HandlerOptions& options, AccessControl* access) {
+  KVORUM_CHECK(options.member != nullptr && options.metrics != nullptr && access != nullptr);
+  return std::make_unique<KeysEndpoint>(options, access);
+}
+
+}  // namespace kvorum::api_v2
