@@ -104,10 +104,10 @@ RaftLoop::RaftLoop(Setup& setup, const MemberOptions& options, const Ports& port
       state_(state),
       metrics_(metrics),
       applier_(applier),
-      log_(std::move(setup.log), options.snapshot_catchup_entries),
-      core_logger_(std::make_unique<CoreLogger>(ports.logger)),
       reads_(metrics, id_.value() << 48 | ports.random->Next() >> 16),
       witness_(NodeOf(id_)),
+      log_(std::move(setup.log), options.snapshot_catchup_entries),
+      core_logger_(std::make_unique<CoreLogger>(ports.logger)),
       last_record_(log_.storage().FirstIndex() - 1) {}
 
 RaftLoop::~RaftLoop() = default;
@@ -194,7 +194,6 @@ void RaftLoop::Stop(absl::AnyInvocable<void()> done) {
     for (Executor::Task& call : rest.calls) call();
     for (auto& [entry, waiter] : rest.proposals) new_waiters_.push_back(std::move(waiter));
     for (auto& [message, waiter] : rest.conf_changes) new_waiters_.push_back(std::move(waiter));
-    for (PendingRead& read : rest.reads) reads_.Add(std::move(read));
     if (ticking_) ports_.raft_executor->CancelTimer(tick_timer_);
     ticking_ = false;
     FlushHardState();
@@ -229,10 +228,11 @@ void RaftLoop::ProposeConfChange(const raft::ConfChange& change, Waiter waiter) 
 }
 
 void RaftLoop::Receive(raft::Message message) {
-  if (std::optional<raft::Message> answer = witness_.Answer(message, *state_)) {
-    std::vector<raft::Message> messages;
-    messages.push_back(std::move(*answer));
-    return ports_.transport->Send(std::move(messages));
+  if (std::optional<raft::Message> answer = witness_.Answer(message, *state_))
+    return Send(std::move(*answer));
+  if (message.type == raft::MessageType::kReadIndexResp && message.entries.size() == 1) {
+    reads_.OnAnswer({.index = message.index, .context = message.entries[0].data}, Applied());
+    return AskForReads();
   }
   const uint64_t bytes = raft::PayloadSize(message.entries);
   Post([&](Inbox& inbox) {
@@ -268,8 +268,31 @@ void RaftLoop::ReportSnapshot(raft::NodeId id, bool finished) {
 
 void RaftLoop::Read(MonotonicTime deadline, absl::AnyInvocable<void(absl::Status)> done) {
   PendingRead read{.deadline = deadline, .done = std::move(done), .overdue = TimeoutError()};
-  if (Post([&read](Inbox& inbox) { inbox.reads.push_back(std::move(read)); })) return;
-  ports_.apply_executor->Post([done = std::move(read.done)]() mutable { done(StoppedError()); });
+  if (!reads_.Add(read)) {
+    ports_.apply_executor->Post([done = std::move(read.done)]() mutable { done(StoppedError()); });
+  } else {
+    AskForReads();
+  }
+}
+
+void RaftLoop::AskForReads() {
+  const raft::NodeId leader(state_->leader.load(std::memory_order_acquire));
+  if (ports_.transport == nullptr || leader == raft::kNoNode || leader == NodeOf(id_)) {
+    return void(Post([](Inbox&) {}));  // the core's turn
+  }
+  // The reads of the round began before this, and the term is looked at after: see ReadWitness.
+  Bytes context = reads_.Ask(ports_.clock->Now());
+  if (context.is_null()) return;
+  raft::Message question{.type = raft::MessageType::kReadIndex, .to = leader, .from = NodeOf(id_)};
+  question.entries.push_back({.data = std::move(context)});
+  ReadWitness::Stamp(question, raft::Term(state_->term.load(std::memory_order_acquire)));
+  Send(std::move(question));
+}
+
+void RaftLoop::Send(raft::Message message) {
+  std::vector<raft::Message> messages;
+  messages.push_back(std::move(message));
+  ports_.transport->Send(std::move(messages));
 }
 
 void RaftLoop::ApplyConfChange(raft::ConfChangeV2 change) {
@@ -309,13 +332,13 @@ void RaftLoop::Turn() {
   ProposeWaiting();
   ProposeConfChanges();
   if (node_->soft_state().lead != raft::kNoNode) {
-    const Bytes context = reads_.Ask(ports_.clock->Now());
+    const Bytes context = reads_.AskAgain(ports_.clock->Now());
     if (!context.is_null()) node_->ReadIndex(context);
   }
   while (node_->HasReady()) HandleReady(node_->GetReady());
   SendOutgoing();
   AskForApplied();
-  reads_.OnApplied(raft::Index(state_->applied.load(std::memory_order_acquire)));
+  reads_.OnApplied(Applied());
 }
 
 void RaftLoop::Take(Inbox& inbox) {
@@ -327,7 +350,6 @@ void RaftLoop::Take(Inbox& inbox) {
   }
   for (Executor::Task& call : inbox.after_apply) call();
   for (raft::Message& message : inbox.messages) TakeMessage(std::move(message));
-  for (PendingRead& read : inbox.reads) reads_.Add(std::move(read));
   for (auto& [entry, waiter] : inbox.proposals) {
     proposals_.push_back({.entry = std::move(entry), .deadline = waiter.deadline});
     new_waiters_.push_back(std::move(waiter));
@@ -411,7 +433,7 @@ void RaftLoop::HandleReady(raft::Ready ready) {
   if (ready.soft_state) OnSoftState(*ready.soft_state);
   if (!ready.snapshot.empty()) conf_state_ = ready.snapshot.metadata.conf_state;
   ShowState();
-  if (!ready.read_states.empty()) reads_.OnAnswer(ready.read_states.back());
+  if (!ready.read_states.empty()) reads_.OnAnswer(ready.read_states.back(), Applied());
   for (raft::Message& message : ready.messages) {
     if (message.to == raft::kAppendThread) {
       Append(std::move(message));

@@ -67,7 +67,8 @@ class RaftLoop {
   void Propose(Bytes entry, Waiter waiter);
   /// One change is proposed at a time: the next one when the one before is applied.
   void ProposeConfChange(const raft::ConfChange& change, Waiter waiter);
-  /// Drops the message where too many wait. A follower's question for a read may be answered at once.
+  /// Drops the message where too many wait. A follower's question for a read may be answered at once, and
+  /// those who wait for the answer to one of this member told.
   void Receive(raft::Message message);
   void ReportUnreachable(raft::NodeId id);
   void ReportSnapshot(raft::NodeId id, bool finished);
@@ -120,9 +121,8 @@ class RaftLoop {
     uint64_t message_bytes = 0;
     std::vector<Appended> appended;
     std::vector<std::vector<raft::Message>> applied;  // responses
-    std::vector<PendingRead> reads;
-    std::vector<Executor::Task> calls;        // run first
-    std::vector<Executor::Task> after_apply;  // run when the core has learnt what was applied
+    std::vector<Executor::Task> calls;                // run first
+    std::vector<Executor::Task> after_apply;          // run when the core has learnt what was applied
   };
 
   RaftLoop(Setup& setup, const MemberOptions& options, const Ports& ports, SharedState* state,
@@ -141,6 +141,11 @@ class RaftLoop {
   void PostTurn() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void PostApplied(std::vector<raft::Message> responses);
   void AskForApplied();
+  /// Starts a round for the reads that wait, unless one is under way: asks the leader past the core where
+  /// another member leads. A question that is lost is asked again through the core.
+  void AskForReads();
+  void Send(raft::Message message);
+  raft::Index Applied() const { return raft::Index(state_->applied.load(std::memory_order_acquire)); }
 
   // On the raft executor.
   void Turn();
@@ -184,6 +189,10 @@ class RaftLoop {
   /// a wake-up for each batch.
   bool applied_wanted_ ABSL_GUARDED_BY(mutex_) = true;
 
+  // Thread-safe themselves.
+  ReadRounds reads_;
+  ReadWitness witness_;
+
   mutable absl::Mutex writes_mutex_;
   /// When each write that is under way was handed to the log.
   std::deque<MonotonicTime> writes_ ABSL_GUARDED_BY(writes_mutex_);
@@ -195,8 +204,6 @@ class RaftLoop {
   std::unique_ptr<raft::RawNode> node_;
   raft::SoftState soft_state_;
   raft::ConfState conf_state_;
-  ReadRounds reads_;
-  ReadWitness witness_;
   std::deque<Proposal> proposals_;  // not yet taken by the core
   std::deque<HeldConfChange> conf_changes_;
   std::vector<Waiter> new_waiters_;      // not yet handed to the applier

@@ -1,5 +1,7 @@
 #include "member/read_rounds.h"
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "member/errors.h"
@@ -15,30 +17,29 @@ Bytes ContextOf(uint64_t round) {
   });
 }
 
-void FailOverdue(std::vector<PendingRead>& reads, MonotonicTime now) {
-  std::vector<PendingRead> kept;
-  std::vector<PendingRead> overdue;
-  for (PendingRead& read : reads) (read.deadline > now ? kept : overdue).push_back(std::move(read));
-  reads = std::move(kept);
-  for (PendingRead& read : overdue) read.done(read.overdue);
+/// Moves those whose time is over to the end of `overdue`.
+void TakeOverdue(std::vector<PendingRead>& reads, MonotonicTime now, std::vector<PendingRead>& overdue) {
+  const auto first = std::stable_partition(reads.begin(), reads.end(),
+                                           [now](const PendingRead& read) { return read.deadline > now; });
+  std::move(first, reads.end(), std::back_inserter(overdue));
+  reads.erase(first, reads.end());
 }
 
-void Fail(std::vector<PendingRead> reads, const absl::Status& status) {
+void Tell(std::vector<PendingRead> reads, const absl::Status& status) {
   for (PendingRead& read : reads) read.done(status);
 }
 
 }  // namespace
 
-void ReadRounds::Add(PendingRead read) { queued_.push_back(std::move(read)); }
+bool ReadRounds::Add(PendingRead& read) {
+  absl::MutexLock lock(&mutex_);
+  if (closed_) return false;
+  queued_.push_back(std::move(read));
+  return true;
+}
 
-Bytes ReadRounds::Ask(MonotonicTime now) {
-  if (asking_) {
-    if (now - asked_at_ < kRetryInterval) return {};
-    metrics_->slow_read_indexes.Add();
-    asked_at_ = now;
-    return ContextOf(round_);
-  }
-  if (queued_.empty()) return {};
+Bytes ReadRounds::Start(MonotonicTime now) {
+  if (asking_ || queued_.empty()) return {};
   asked_ = std::exchange(queued_, {});
   ++round_;
   asking_ = true;
@@ -46,52 +47,91 @@ Bytes ReadRounds::Ask(MonotonicTime now) {
   return ContextOf(round_);
 }
 
-void ReadRounds::OnAnswer(const raft::ReadState& answer) {
-  if (!asking_ || answer.context.view() != ContextOf(round_).view()) return;
-  asking_ = false;
-  for (PendingRead& read : std::exchange(asked_, {})) unapplied_.emplace(answer.index, std::move(read));
+Bytes ReadRounds::Ask(MonotonicTime now) {
+  absl::MutexLock lock(&mutex_);
+  return Start(now);
+}
+
+Bytes ReadRounds::AskAgain(MonotonicTime now) {
+  absl::MutexLock lock(&mutex_);
+  if (!asking_) return Start(now);
+  if (now - asked_at_ < kRetryInterval) return {};
+  metrics_->slow_read_indexes.Add();
+  asked_at_ = now;
+  return ContextOf(round_);
+}
+
+void ReadRounds::OnAnswer(const raft::ReadState& answer, raft::Index applied) {
+  std::vector<PendingRead> confirmed;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (!asking_ || answer.context.view() != ContextOf(round_).view()) return;
+    asking_ = false;
+    if (answer.index <= applied) {
+      confirmed = std::exchange(asked_, {});
+    } else {
+      unapplied_.emplace(answer.index, std::exchange(asked_, {}));
+    }
+  }
+  Tell(std::move(confirmed), absl::OkStatus());
 }
 
 void ReadRounds::OnApplied(raft::Index applied) {
-  while (!unapplied_.empty() && unapplied_.begin()->first <= applied) {
-    PendingRead read = std::move(unapplied_.begin()->second);
-    unapplied_.erase(unapplied_.begin());
-    read.done(absl::OkStatus());
+  std::vector<std::vector<PendingRead>> confirmed;
+  {
+    absl::MutexLock lock(&mutex_);
+    while (!unapplied_.empty() && unapplied_.begin()->first <= applied) {
+      confirmed.push_back(std::move(unapplied_.begin()->second));
+      unapplied_.erase(unapplied_.begin());
+    }
   }
+  for (std::vector<PendingRead>& reads : confirmed) Tell(std::move(reads), absl::OkStatus());
 }
 
 void ReadRounds::OnLeaderChange() {
-  if (!asking_) return;
-  asking_ = false;
+  std::vector<PendingRead> lost;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (!asking_) return;
+    asking_ = false;
+    lost = std::exchange(asked_, {});
+  }
   metrics_->read_indexes_failed.Add();
-  Fail(std::exchange(asked_, {}), LeaderChangedError());
+  Tell(std::move(lost), LeaderChangedError());
 }
 
 void ReadRounds::OnTick(MonotonicTime now) {
-  const size_t asked = asked_.size();
-  FailOverdue(queued_, now);
-  FailOverdue(asked_, now);
-  if (asking_ && asked != 0 && asked_.empty()) {
-    asking_ = false;
-    metrics_->read_indexes_failed.Add();
-  }
   std::vector<PendingRead> overdue;
-  for (auto it = unapplied_.begin(); it != unapplied_.end();) {
-    if (it->second.deadline > now) {
-      ++it;
-      continue;
+  {
+    absl::MutexLock lock(&mutex_);
+    const size_t asked = asked_.size();
+    TakeOverdue(queued_, now, overdue);
+    TakeOverdue(asked_, now, overdue);
+    if (asking_ && asked != 0 && asked_.empty()) {
+      asking_ = false;
+      metrics_->read_indexes_failed.Add();
     }
-    overdue.push_back(std::move(it->second));
-    it = unapplied_.erase(it);
+    for (auto it = unapplied_.begin(); it != unapplied_.end();) {
+      TakeOverdue(it->second, now, overdue);
+      it = it->second.empty() ? unapplied_.erase(it) : std::next(it);
+    }
   }
   for (PendingRead& read : overdue) read.done(read.overdue);
 }
 
 void ReadRounds::FailAll(const absl::Status& status) {
-  asking_ = false;
-  Fail(std::exchange(queued_, {}), status);
-  Fail(std::exchange(asked_, {}), status);
-  for (auto& [index, read] : std::exchange(unapplied_, {})) read.done(status);
+  std::vector<PendingRead> failed;
+  {
+    absl::MutexLock lock(&mutex_);
+    closed_ = true;
+    asking_ = false;
+    failed = std::exchange(queued_, {});
+    std::move(asked_.begin(), asked_.end(), std::back_inserter(failed));
+    asked_.clear();
+    for (auto& [index, reads] : unapplied_) std::move(reads.begin(), reads.end(), std::back_inserter(failed));
+    unapplied_.clear();
+  }
+  Tell(std::move(failed), status);
 }
 
 }  // namespace kvorum::member

@@ -5,6 +5,7 @@
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
+#include "absl/synchronization/mutex.h"
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "member/metrics.h"
@@ -21,34 +22,48 @@ struct PendingRead {
 
 /// Linearizable reads (reference: raft.md §7, apply.md §6): one round with the leader serves every read that
 /// was waiting when it started; its answer is an index, and the reads are confirmed once that was applied.
-/// Not thread-safe: the raft loop's own.
+/// Thread-safe; reads are told without the lock.
 class ReadRounds {
  public:
   /// `first_round`: no other member, and no earlier run of this one, may come near it.
   ReadRounds(Metrics* metrics, uint64_t first_round) : metrics_(metrics), round_(first_round) {}
 
-  void Add(PendingRead read);
+  /// False, and the read is left alone, after FailAll.
+  bool Add(PendingRead& read);
 
-  /// The context to ask the leader with, where a round is to be started or was not answered in time; null
-  /// where there is nothing to ask. REQUIRES: a leader is known
+  /// The context to ask the leader with, where a round is to be started; null where one is under way or there
+  /// is nothing to ask.
   Bytes Ask(MonotonicTime now);
-  void OnAnswer(const raft::ReadState& answer);
+  /// The same, and again the context of a round that was not answered in time.
+  Bytes AskAgain(MonotonicTime now);
+  /// The reads are told at once where that much is applied. Answers to no round under way are passed over.
+  void OnAnswer(const raft::ReadState& answer, raft::Index applied);
   void OnApplied(raft::Index applied);
   /// Another leader took over: the round under way is lost.
   void OnLeaderChange();
   void OnTick(MonotonicTime now);
+  /// The last call: nothing is taken any more.
   void FailAll(const absl::Status& status);
   /// Reads wait for something to be applied.
-  bool waiting() const { return !unapplied_.empty(); }
+  bool waiting() const {
+    absl::MutexLock lock(&mutex_);
+    return !unapplied_.empty();
+  }
 
  private:
+  Bytes Start(MonotonicTime now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
   Metrics* const metrics_;
-  std::vector<PendingRead> queued_;  // for the next round
-  std::vector<PendingRead> asked_;   // in the round under way
-  uint64_t round_;                   // its number, the context's content
-  bool asking_ = false;
-  MonotonicTime asked_at_;
-  std::multimap<raft::Index, PendingRead> unapplied_;
+
+  mutable absl::Mutex mutex_;
+  std::vector<PendingRead> queued_ ABSL_GUARDED_BY(mutex_);  // for the next round
+  std::vector<PendingRead> asked_ ABSL_GUARDED_BY(mutex_);   // in the round under way
+  uint64_t round_ ABSL_GUARDED_BY(mutex_);                   // its number, the context's content
+  bool asking_ ABSL_GUARDED_BY(mutex_) = false;
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;
+  MonotonicTime asked_at_ ABSL_GUARDED_BY(mutex_);
+  /// The reads of each round that was answered, by what has to be applied for them.
+  std::multimap<raft::Index, std::vector<PendingRead>> unapplied_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace kvorum::member

@@ -12,9 +12,10 @@ using std::chrono::milliseconds;
 class ReadRoundsTest : public ::testing::Test {
  protected:
   void Add(int id, MonotonicTime deadline = MonotonicTime::max()) {
-    rounds_.Add({.deadline = deadline,
-                 .done = [this, id](absl::Status status) { told_[id] = status; },
-                 .overdue = TimeoutError()});
+    PendingRead read{.deadline = deadline,
+                     .done = [this, id](absl::Status status) { told_[id] = status; },
+                     .overdue = TimeoutError()};
+    EXPECT_TRUE(rounds_.Add(read));
   }
 
   Metrics metrics_{nullptr, MemberId(1), std::make_shared<SharedState>(), 0};
@@ -31,17 +32,17 @@ TEST_F(ReadRoundsTest, OneRoundServesAllThatWaitedWhenItStarted) {
   ASSERT_EQ(first.size(), 8u);
   Add(3);
   EXPECT_TRUE(rounds_.Ask(now_).is_null());
-  rounds_.OnAnswer({.index = Index(5), .context = first});
+  rounds_.OnAnswer({.index = Index(5), .context = first}, Index(0));
   rounds_.OnApplied(Index(4));
   EXPECT_TRUE(told_.empty());
   rounds_.OnApplied(Index(5));
   EXPECT_EQ(told_.size(), 2u);
   const Bytes second = rounds_.Ask(now_);
   EXPECT_NE(second.view(), first.view());
-  rounds_.OnAnswer({.index = Index(5), .context = first});
+  rounds_.OnAnswer({.index = Index(5), .context = first}, Index(0));
   rounds_.OnApplied(Index(5));
   EXPECT_FALSE(told_.contains(3));
-  rounds_.OnAnswer({.index = Index(5), .context = second});
+  rounds_.OnAnswer({.index = Index(5), .context = second}, Index(0));
   rounds_.OnApplied(Index(5));
   EXPECT_TRUE(told_.at(3).ok());
 }
@@ -49,8 +50,9 @@ TEST_F(ReadRoundsTest, OneRoundServesAllThatWaitedWhenItStarted) {
 TEST_F(ReadRoundsTest, AsksAgainWhenNobodyAnswers) {
   Add(1);
   const Bytes context = rounds_.Ask(now_);
-  EXPECT_TRUE(rounds_.Ask(now_ + milliseconds(499)).is_null());
-  EXPECT_EQ(rounds_.Ask(now_ + milliseconds(500)).view(), context.view());
+  EXPECT_TRUE(rounds_.AskAgain(now_ + milliseconds(499)).is_null());
+  EXPECT_TRUE(rounds_.Ask(now_ + milliseconds(500)).is_null());
+  EXPECT_EQ(rounds_.AskAgain(now_ + milliseconds(500)).view(), context.view());
   EXPECT_EQ(metrics_.slow_read_indexes.value(), 1u);
 }
 
@@ -64,9 +66,30 @@ TEST_F(ReadRoundsTest, ANewLeaderFailsTheRoundUnderWayOnly) {
   EXPECT_FALSE(rounds_.Ask(now_).is_null());
 }
 
+TEST_F(ReadRoundsTest, WhatIsAppliedAlreadyIsToldAtOnce) {
+  Add(1);
+  rounds_.OnAnswer({.index = Index(5), .context = rounds_.Ask(now_)}, Index(5));
+  EXPECT_TRUE(told_.at(1).ok());
+  EXPECT_FALSE(rounds_.waiting());
+}
+
+TEST_F(ReadRoundsTest, TakesNothingAfterItsEnd) {
+  Add(1);
+  rounds_.OnAnswer({.index = Index(5), .context = rounds_.Ask(now_)}, Index(0));
+  Add(2);
+  (void)rounds_.Ask(now_);
+  Add(3);
+  rounds_.FailAll(StoppedError());
+  ASSERT_EQ(told_.size(), 3u);
+  for (const auto& [id, status] : told_) EXPECT_EQ(status, StoppedError()) << id;
+  PendingRead late;
+  EXPECT_FALSE(rounds_.Add(late));
+  EXPECT_TRUE(rounds_.Ask(now_).is_null());
+}
+
 TEST_F(ReadRoundsTest, TimesOutWhereverAReadWaits) {
   Add(1, now_ + milliseconds(10));
-  rounds_.OnAnswer({.index = Index(5), .context = rounds_.Ask(now_)});
+  rounds_.OnAnswer({.index = Index(5), .context = rounds_.Ask(now_)}, Index(0));
   Add(2, now_ + milliseconds(10));
   (void)rounds_.Ask(now_);
   Add(3, now_ + milliseconds(10));
