@@ -1,9 +1,17 @@
 #include "base/go_json.h"
 
+#include <algorithm>
+
 #include "fmt/format.h"
 
 namespace kvorum {
 namespace {
+
+/// Whether the byte is a character that stands for itself.
+bool IsPlain(char byte) {
+  const auto c = static_cast<uint8_t>(byte);
+  return c >= 0x20 && c < 0x80 && c != '"' && c != '\\' && c != '<' && c != '>' && c != '&';
+}
 
 void AppendEscaped(std::string& out, char c) {
   switch (c) {
@@ -50,14 +58,13 @@ size_t Utf8SequenceLength(std::string_view text) {
 void AppendJsonString(std::string& out, std::string_view text) {
   out += '"';
   while (!text.empty()) {
-    const char c = text.front();
-    if (static_cast<uint8_t>(c) < 0x80) {
-      const bool plain = c >= 0x20 && c != '"' && c != '\\' && c != '<' && c != '>' && c != '&';
-      if (plain) {
-        out += c;
-      } else {
-        AppendEscaped(out, c);
-      }
+    const size_t plain =
+        static_cast<size_t>(std::find_if_not(text.begin(), text.end(), IsPlain) - text.begin());
+    out += text.substr(0, plain);
+    text.remove_prefix(plain);
+    if (text.empty()) break;
+    if (static_cast<uint8_t>(text.front()) < 0x80) {
+      AppendEscaped(out, text.front());
       text.remove_prefix(1);
       continue;
     }

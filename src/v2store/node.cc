@@ -79,9 +79,11 @@ Node::Chunk* Node::EditChunk(size_t i) {
 }
 
 Node* Node::EditChild(std::string_view name) {
+  if (chunks_.empty()) return nullptr;
   std::vector<const Node*>& nodes = EditChunk(ChunkOf(name))->nodes;
   const auto found = std::lower_bound(nodes.begin(), nodes.end(), name, NameLess);
-  KVORUM_CHECK(found != nodes.end() && (*found)->name() == name && (*found)->dir());
+  if (found == nodes.end() || (*found)->name() != name) return nullptr;
+  KVORUM_CHECK((*found)->dir());
   *found = Editable(*found);
   return const_cast<Node*>(*found);
 }

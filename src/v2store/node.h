@@ -79,7 +79,7 @@ class Node {
   // Changes. REQUIRES: the caller's share is the only one, of this node and all above it.
 
   void SetExpires(std::optional<WallTime> expires) { fields_.expires = expires; }
-  /// The child, a directory, to change it.
+  /// The child, a directory, to change it; null where there is none.
   Node* EditChild(std::string_view name);
   /// Adds the node, or puts it in the place of the one of its name.
   void Put(NodeRef child);

@@ -4,13 +4,13 @@
 #include "base/check.h"
 #include "v2store/counters.h"
 #include "v2store/event_json.h"
-#include "v2store/json_reader.h"
+#include "v2store/json_tokenizer.h"
 #include "v2store/snapshot.h"
 
 namespace kvorum::v2store {
 namespace {
 
-using Token = JsonReader::Token;
+using Token = JsonTokenizer::Token;
 
 /// Twice the names that the longest request line of a client can have, with what is around them.
 constexpr size_t kMaxDepth = 1 << 18;
@@ -107,7 +107,7 @@ bool IsName(std::string_view name) {
 }
 
 bool Builder::Read(std::string_view json) {
-  JsonReader reader(json, kMaxDepth);
+  JsonTokenizer reader(json, kMaxDepth);
   for (;;) {
     const Token token = reader.Next();
     if (token == Token::kEnd) return true;

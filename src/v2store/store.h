@@ -92,7 +92,17 @@ class Store {
   bool HasUserKeys() const;
   Stats stats() const;  ///< `watchers` as of now
 
-  // Watches (reference: v2-keys.md §8).
+  // Watches (reference: v2-keys.md §8). A watcher sees
+  //  - what is done to its path, and below it when it is recursive;
+  //  - that a directory above it was removed or expired, where its path went with it;
+  //  - but never a refresh, and nothing below a name with '_' in front that comes after its path.
+  // The history answers by the same rules, except that it cannot tell whether a path was there when a
+  // directory above it went: it says yes. In this we do not follow etcd 3.4, whose history also shows hidden
+  // keys, and the end of "/a" to who asks for "/ab"; nor do we tell a stream twice when its own path is
+  // removed.
+  //
+  // Telling takes time in proportion to those who wait on the prefixes of the event's path and, where a
+  // directory was removed, below it. A waiter takes less than 200 bytes.
 
   struct WatchStart {
     /// Null where the history had the event: then `event` and `body` are it, and nothing more comes, for a
@@ -109,15 +119,19 @@ class Store {
   // Snapshots (reference: v2-replication.md §3).
 
   /// The whole as etcd's JSON. May take long with many keys: SaveView is what the writer takes, in time that
-  /// does not depend on their number; its ToJson may run on any thread.
+  /// does not depend on their number; its ToJson may run on any thread. A view shares the nodes with the
+  /// store: only the chunk of 64 children that a write changes, and the directories above it, are copied
+  /// while a view lives, each once. `watchers` is 0 in it: they are this member's alone.
   class View {
    public:
     virtual ~View() = default;
     virtual std::string ToJson() const = 0;
   };
   std::unique_ptr<View> SaveView() const;
-  /// Puts what the JSON of any release says in the place of everything. Watchers stay and are told nothing.
-  /// Errors: DataLoss, and then nothing was changed. Writer only.
+  /// Puts what the JSON of any release says in the place of everything; what it does not say of the counters,
+  /// the index and the history stays as it was, and the tree it has to say. Watchers stay and are told
+  /// nothing, and nothing expires of it before the next SYNC. Errors: DataLoss, and then nothing was changed.
+  /// Writer only.
   absl::Status Recover(std::string_view json);
 
  private:

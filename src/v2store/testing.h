@@ -18,13 +18,15 @@ class StandingClock final : public Clock {
   WallTime now{std::chrono::seconds(1'700'000'000)};
 };
 
-/// The reply's body without the newline, or "code cause @index".
+/// The reply's body without the newline, "null" where there is none, or "code cause @index".
 inline std::string Shown(const Result& result) {
   if (const Error* error = std::get_if<Error>(&result)) {
     return fmt::format("{} {} @{}", static_cast<int>(error->code), error->cause, error->index);
   }
+  const EventPtr& event = std::get<EventPtr>(result);
+  if (event == nullptr) return "null";
   std::string out;
-  AppendJson(out, *std::get<EventPtr>(result));
+  AppendJson(out, *event);
   return out;
 }
 

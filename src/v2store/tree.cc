@@ -37,11 +37,13 @@ Tree::Found Tree::Find(std::string_view path) const {
 Node* Tree::EditParent(std::string_view path, uint64_t index) {
   Node* directory = Node::Edit(root_);
   for (PathNames names(path); names.Next() && !names.last();) {
-    if (directory->Child(names.name()) == nullptr) {
+    Node* next = directory->EditChild(names.name());
+    if (next == nullptr) {
       directory->Put(Node::New(
           {.name = std::string(names.name()), .dir = true, .created_index = index, .modified_index = index}));
+      next = directory->EditChild(names.name());
     }
-    directory = directory->EditChild(names.name());
+    directory = next;
   }
   return directory;
 }

@@ -13,7 +13,7 @@ namespace kvorum::v2store {
 /// pair becomes U+FFFD.
 ///
 ///     for (auto token = reader.Next(); token != kEnd; token = reader.Next()) { if (token == kError) … }
-class JsonReader {
+class JsonTokenizer {
  public:
   enum class Token : uint8_t {
     kBeginObject,
@@ -31,7 +31,7 @@ class JsonReader {
   };
 
   /// `text` must outlive it. Deeper than `max_depth` is an error.
-  JsonReader(std::string_view text, size_t max_depth) : rest_(text), max_depth_(max_depth) {}
+  JsonTokenizer(std::string_view text, size_t max_depth) : rest_(text), max_depth_(max_depth) {}
 
   Token Next();
   /// Of the token read last.

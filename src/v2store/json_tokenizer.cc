@@ -1,4 +1,4 @@
-#include "v2store/json_reader.h"
+#include "v2store/json_tokenizer.h"
 
 #include <algorithm>
 
@@ -28,17 +28,17 @@ void AppendUtf8(std::string& out, uint32_t c) {
 
 }  // namespace
 
-JsonReader::Token JsonReader::Fail() {
+JsonTokenizer::Token JsonTokenizer::Fail() {
   failed_ = true;
   return Token::kError;
 }
 
-void JsonReader::SkipSpace() {
+void JsonTokenizer::SkipSpace() {
   const size_t length = rest_.find_first_not_of(" \t\n\r");
   rest_.remove_prefix(std::min(length, rest_.size()));
 }
 
-JsonReader::Token JsonReader::Next() {
+JsonTokenizer::Token JsonTokenizer::Next() {
   if (failed_) return Token::kError;
   SkipSpace();
   if (expect_ == Expect::kNothing) return rest_.empty() ? Token::kEnd : Fail();
@@ -55,7 +55,7 @@ JsonReader::Token JsonReader::Next() {
   return expect_ == Expect::kKey || expect_ == Expect::kFirstKeyOrEnd ? Key() : Value();
 }
 
-JsonReader::Token JsonReader::End(char c) {
+JsonTokenizer::Token JsonTokenizer::End(char c) {
   const bool object = c == '}';
   const bool may_end = expect_ == Expect::kCommaOrEnd ||
                        expect_ == (object ? Expect::kFirstKeyOrEnd : Expect::kFirstValueOrEnd);
@@ -66,7 +66,7 @@ JsonReader::Token JsonReader::End(char c) {
   return object ? Token::kEndObject : Token::kEndArray;
 }
 
-JsonReader::Token JsonReader::Key() {
+JsonTokenizer::Token JsonTokenizer::Key() {
   if (rest_.front() != '"' || !String()) return Fail();
   SkipSpace();
   if (!rest_.starts_with(':')) return Fail();
@@ -75,7 +75,7 @@ JsonReader::Token JsonReader::Key() {
   return Token::kKey;
 }
 
-JsonReader::Token JsonReader::Value() {
+JsonTokenizer::Token JsonTokenizer::Value() {
   switch (rest_.front()) {
     case '{':
       return Begin(true);
@@ -96,7 +96,7 @@ JsonReader::Token JsonReader::Value() {
   }
 }
 
-JsonReader::Token JsonReader::Begin(bool object) {
+JsonTokenizer::Token JsonTokenizer::Begin(bool object) {
   if (open_.size() == max_depth_) return Fail();
   rest_.remove_prefix(1);
   open_.push_back(object);
@@ -104,14 +104,14 @@ JsonReader::Token JsonReader::Begin(bool object) {
   return object ? Token::kBeginObject : Token::kBeginArray;
 }
 
-JsonReader::Token JsonReader::Word(std::string_view word, Token token) {
+JsonTokenizer::Token JsonTokenizer::Word(std::string_view word, Token token) {
   if (!rest_.starts_with(word)) return Fail();
   rest_.remove_prefix(word.size());
   AfterValue();
   return token;
 }
 
-JsonReader::Token JsonReader::Number() {
+JsonTokenizer::Token JsonTokenizer::Number() {
   size_t i = 0;
   const auto at = [&] { return i < rest_.size() ? rest_[i] : '\0'; };
   const auto digits = [&] {
@@ -140,7 +140,7 @@ JsonReader::Token JsonReader::Number() {
   return Token::kNumber;
 }
 
-bool JsonReader::String() {
+bool JsonTokenizer::String() {
   rest_.remove_prefix(1);
   const auto plain = [this] {
     return static_cast<size_t>(
@@ -168,7 +168,7 @@ bool JsonReader::String() {
   return true;
 }
 
-bool JsonReader::Escape() {
+bool JsonTokenizer::Escape() {
   if (rest_.empty()) return false;
   const char c = rest_.front();
   rest_.remove_prefix(1);
@@ -198,7 +198,7 @@ bool JsonReader::Escape() {
   return true;
 }
 
-bool JsonReader::Hex4(uint32_t* unit) {
+bool JsonTokenizer::Hex4(uint32_t* unit) {
   if (rest_.size() < 4) return false;
   *unit = 0;
   for (const char c : rest_.substr(0, 4)) {
