@@ -86,6 +86,7 @@ std::shared_ptr<Event> Store::Impl::NewEvent(Action action, std::string_view pat
 Store::Impl::Change Store::Impl::Commit(std::shared_ptr<Event> event, NodeRef removed) {
   index.store(event->store_index, std::memory_order_release);
   ttls.store(tree.expiring().size(), std::memory_order_release);
+  if (event->node.path.starts_with("/2")) auth_changes.fetch_add(1, std::memory_order_release);
   return {std::move(event), std::move(removed)};
 }
 
@@ -225,7 +226,7 @@ Result Store::Impl::Finish(Kind kind, Outcome outcome) {
   return event;
 }
 
-Store::Store(const Clock* clock) : impl_(std::make_unique<Impl>(clock, index_, ttls_)) {}
+Store::Store(const Clock* clock) : impl_(std::make_unique<Impl>(clock, index_, ttls_, auth_changes_)) {}
 Store::~Store() = default;
 
 Result Store::Create(std::string_view path, bool dir, std::string_view value, bool unique,

@@ -88,6 +88,9 @@ class Store {
   uint64_t index() const { return index_.load(std::memory_order_acquire); }
   /// Whether there is anything to expire; lock-free, so that the leader can ask twice a second.
   bool HasTtls() const { return ttls_.load(std::memory_order_acquire) != 0; }
+  /// Rises with every change under "/2" and when a snapshot was recovered; lock-free, so that each request can
+  /// ask whether what it knows of auth still holds.
+  uint64_t auth_changes() const { return auth_changes_.load(std::memory_order_acquire); }
   /// Whether clients ever wrote: there is something under "/1" or "/2".
   bool HasUserKeys() const;
   Stats stats() const;  ///< `watchers` as of now
@@ -139,6 +142,7 @@ class Store {
   std::unique_ptr<Impl> impl_;
   std::atomic<uint64_t> index_{0};
   std::atomic<uint64_t> ttls_{0};
+  std::atomic<uint64_t> auth_changes_{0};
 };
 
 }  // namespace kvorum::v2store

@@ -31,8 +31,9 @@ struct Store::Impl {
   };
   using Outcome = std::variant<Change, Error>;
 
-  Impl(const Clock* clock_in, std::atomic<uint64_t>& index_in, std::atomic<uint64_t>& ttls_in)
-      : clock(clock_in), index(index_in), ttls(ttls_in) {}
+  Impl(const Clock* clock_in, std::atomic<uint64_t>& index_in, std::atomic<uint64_t>& ttls_in,
+       std::atomic<uint64_t>& auth_changes_in)
+      : clock(clock_in), index(index_in), ttls(ttls_in), auth_changes(auth_changes_in) {}
 
   // The operations on the tree. All paths are clean.
   Outcome Create(std::string_view path, bool dir, std::string_view value, Expires expires)
@@ -69,6 +70,7 @@ struct Store::Impl {
   // The store's own, for those who read them without the lock; changed under it.
   std::atomic<uint64_t>& index;
   std::atomic<uint64_t>& ttls;
+  std::atomic<uint64_t>& auth_changes;
 
   mutable absl::Mutex mutex;
   Tree tree ABSL_GUARDED_BY(mutex);

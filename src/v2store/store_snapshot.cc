@@ -38,6 +38,7 @@ absl::Status Store::Recover(std::string_view json) {
     std::swap(impl_->tree, tree);
     index_.store(snapshot->index, std::memory_order_release);
     ttls_.store(impl_->tree.expiring().size(), std::memory_order_release);
+    auth_changes_.fetch_add(1, std::memory_order_release);
   }
   impl_->counters.Set(snapshot->stats);
   impl_->hub.Restore(std::move(snapshot->past));
