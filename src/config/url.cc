@@ -178,11 +178,13 @@ bool SplitHostPort(std::string_view text, std::string* host, std::string* port) 
   return true;
 }
 
+absl::StatusOr<Url> ParseUrl(std::string_view text) { return ParseMemberUrl(Trim(text)); }
+
 absl::StatusOr<std::vector<Url>> ParseUrls(std::string_view text) {
   std::set<Url> urls;
   while (true) {
     const size_t comma = text.find(',');
-    KVORUM_ASSIGN_OR_RETURN(Url url, ParseMemberUrl(Trim(text.substr(0, comma))));
+    KVORUM_ASSIGN_OR_RETURN(Url url, ParseUrl(text.substr(0, comma)));
     urls.insert(std::move(url));
     if (comma == std::string_view::npos) break;
     text.remove_prefix(comma + 1);

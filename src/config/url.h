@@ -25,6 +25,8 @@ struct Url {
   auto operator<=>(const Url&) const = default;
 };
 
+/// One URL. Errors: as of ParseUrls.
+absl::StatusOr<Url> ParseUrl(std::string_view text);
 /// A comma-separated list, trimmed, sorted and without doubles. Errors: InvalidArgument with etcd's text
 /// (reference: flags.md §4).
 absl::StatusOr<std::vector<Url>> ParseUrls(std::string_view text);
