@@ -32,7 +32,7 @@ set(KVORUM_USES_bootstrap "base;raft;wal;snap;backend;bbolt;v2store;cluster;memb
 set(KVORUM_USES_api_v3 "base;config;raft;backend;bbolt;mvcc;lease;auth;cluster;http;grpc;member")
 set(KVORUM_USES_api_admin "base;raft;backend;mvcc;cluster;http;grpc;member")
 set(KVORUM_USES_api_gateway "base;http;grpc")
-set(KVORUM_USES_api_v2 "base;raft;cluster;v2store;http;member")
+set(KVORUM_USES_api_v2 "base;config;raft;cluster;v2store;http;member")
 set(KVORUM_USES_client "base;http;grpc")
 
 # floor 4

@@ -25,25 +25,20 @@ void Redirect(const http::Request& request, std::string_view clean_path, http::R
   writer.Reply(301, std::move(headers), RedirectPage(target));
 }
 
-/// While nobody has to be refused.
-class NoAccessControl final : public AccessControl {
- public:
-  bool enabled() const override { return false; }
-  std::unique_ptr<Ticket> CheckKey(const http::Request&, http::ResponseWriter&, std::string_view, bool, bool,
-                                   Done done) override {
-    done(Verdict::kAllowed);
-    return nullptr;
-  }
-  std::unique_ptr<Ticket> CheckRoot(const http::Request&, http::ResponseWriter&, Done done) override {
-    done(Verdict::kAllowed);
-    return nullptr;
-  }
-};
-
 class V2Handler final : public http::Handler {
  public:
-  explicit V2Handler(const HandlerOptions& options) : keys_(NewKeysEndpoint(options, &access_)) {
-    routes_ = {{.path = "/v2/keys", .below = true, .endpoint = keys_.get()}};
+  explicit V2Handler(const HandlerOptions& options)
+      : access_(NewAccessControl(options)),
+        keys_(NewKeysEndpoint(options, access_.get())),
+        members_(NewMembersEndpoint(options, access_.get())),
+        machines_(NewMachinesEndpoint(options)),
+        stats_(NewStatsEndpoint(options)),
+        auth_(NewAuthEndpoint(options, access_.get())) {
+    routes_ = {{.path = "/v2/keys", .below = true, .endpoint = keys_.get()},
+               {.path = "/v2/members", .below = true, .endpoint = members_.get()},
+               {.path = "/v2/machines", .below = false, .endpoint = machines_.get()},
+               {.path = "/v2/stats", .below = true, .endpoint = stats_.get()},
+               {.path = "/v2/auth", .below = true, .endpoint = auth_.get()}};
   }
 
   std::unique_ptr<http::RequestSink> Start(const http::Request& request,
@@ -84,8 +79,12 @@ class V2Handler final : public http::Handler {
     return nullptr;
   }
 
-  NoAccessControl access_;
+  const std::unique_ptr<AccessControl> access_;
   const std::unique_ptr<Endpoint> keys_;
+  const std::unique_ptr<Endpoint> members_;
+  const std::unique_ptr<Endpoint> machines_;
+  const std::unique_ptr<Endpoint> stats_;
+  const std::unique_ptr<Endpoint> auth_;
   std::vector<Route> routes_;
 };
 

@@ -101,6 +101,18 @@ inline Response TakeApart(const std::string& text) {
   return response;
 }
 
+/// Traffic as a test says it is.
+class FakeTraffic final : public member::TrafficStats {
+ public:
+  Appends received() const override { return received_value; }
+  Appends sent() const override { return sent_value; }
+  std::map<MemberId, Follower> followers() const override { return followers_value; }
+
+  Appends received_value;
+  Appends sent_value;
+  std::map<MemberId, Follower> followers_value;
+};
+
 /// The v2 API of a fake member, served.
 class Served {
  public:
@@ -109,8 +121,8 @@ class Served {
     status.committed_index = 9;
     status.applied_term = 2;
     member.SetStatus(status);
-    handler_ =
-        NewHandler({.member = &member, .password_executor = &password_executor_, .metrics = &registry});
+    handler_ = NewHandler(
+        {.member = &member, .stats = &stats, .password_executor = &password_executor_, .metrics = &registry});
     http::ServerOptions options;
     options.handler = handler_.get();
     server_ = std::make_unique<http::Server>(&loops_, options);
@@ -123,6 +135,9 @@ class Served {
   void Shutdown() {
     if (server_ != nullptr) server_->Shutdown(std::chrono::seconds(5));
     server_.reset();
+    // Nothing that is under way finds its handler gone.
+    password_executor_.Stop();
+    loops_.Stop();
   }
 
   /// Asks on a connection of its own.
@@ -142,11 +157,16 @@ class Served {
   Response Put(const std::string& target, const std::string& form) { return Form("PUT", target, form); }
 
   metrics::Registry registry;
+  FakeTraffic stats;
+
+ private:
+  http::LoopGroup loops_{1};
+  ThreadExecutor password_executor_{"passwords"};
+
+ public:
   member::testing::FakeMember member;
 
  private:
-  ThreadExecutor password_executor_{"passwords"};
-  http::LoopGroup loops_{1};
   std::unique_ptr<http::Handler> handler_;
   std::unique_ptr<http::Server> server_;
   std::string address_;
