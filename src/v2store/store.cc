@@ -297,7 +297,7 @@ Result Store::Apply(const Request& request) {
 }
 
 std::variant<Store::WatchStart, Error> Store::Watch(const WatchRequest& request, WatchSink* sink) {
-  return impl_->hub.Watch(CleanPath(request.path), request, index(), sink);
+  return impl_->hub.Watch(CleanPath(request.path), request, index_, sink);
 }
 
 }  // namespace kvorum::v2store

@@ -1,7 +1,5 @@
 #include "v2store/watch_hub.h"
 
-#include <atomic>
-
 #include "base/check.h"
 
 namespace kvorum::v2store {
@@ -45,9 +43,12 @@ WatchHub::~WatchHub() {
 }
 
 std::variant<Store::WatchStart, Error> WatchHub::Watch(std::string_view path, const WatchRequest& request,
-                                                       uint64_t index, WatchSink* sink) {
-  const uint64_t since = request.since != 0 ? request.since : index + 1;
+                                                       const std::atomic<uint64_t>& store_index,
+                                                       WatchSink* sink) {
   absl::MutexLock lock(&mutex_);
+  // Under the lock: a thousand events later, what was next would be gone.
+  const uint64_t index = store_index.load(std::memory_order_acquire);
+  const uint64_t since = request.since != 0 ? request.since : index + 1;
   if (since < history_.start_index()) {
     return Error{ErrorCode::kHistoryCleared,
                  fmt::format("the requested history has been cleared [{}/{}]", history_.start_index(), since),

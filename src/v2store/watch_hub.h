@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -25,9 +26,9 @@ class WatchHub {
   /// REQUIRES: nobody waits any more.
   ~WatchHub();
 
-  /// As Store::Watch; `path` is clean, `index` the store's.
+  /// As Store::Watch; `path` is clean, `index` the store's, which may be ahead of what was told by one event.
   std::variant<Store::WatchStart, Error> Watch(std::string_view path, const WatchRequest& request,
-                                               uint64_t index, WatchSink* sink);
+                                               const std::atomic<uint64_t>& index, WatchSink* sink);
 
   /// Remembers the event, and tells it unless it is a refresh. `removed`: what it took away, else null.
   void Notify(EventPtr event, const Node* removed);
