@@ -175,12 +175,12 @@ absl::Status LmdbEnv::Sync() {
   return rc == 0 ? absl::OkStatus() : LmdbError(rc, "sync", data_path_);
 }
 
-absl::Status LmdbEnv::WriteOut() {
+absl::Status LmdbEnv::WriteOut(WaitFor wait_for) {
   int fd = -1;
   int rc = mdb_env_get_fd(env_, &fd);
-  constexpr unsigned kWriteAndWait =
-      SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
-  if (rc == 0 && ::sync_file_range(fd, 0, 0, kWriteAndWait) != 0) rc = errno;
+  unsigned flags = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE;
+  if (wait_for == WaitFor::kAll) flags |= SYNC_FILE_RANGE_WAIT_AFTER;
+  if (rc == 0 && ::sync_file_range(fd, 0, 0, flags) != 0) rc = errno;
   return rc == 0 ? absl::OkStatus() : LmdbError(rc, "write to", data_path_);
 }
 

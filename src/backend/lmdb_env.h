@@ -23,6 +23,8 @@ enum class Durability : uint8_t {
   kOnSync,  ///< of a database that is being made: after Sync() only
 };
 
+enum class WaitFor : uint8_t { kWhatWasBegun, kAll };
+
 /// An open LMDB environment with our tables, and a pool of read transactions, so that a new view costs no
 /// slot in LMDB's reader table. Thread-safe, but one thread at a time writes.
 class LmdbEnv {
@@ -53,8 +55,10 @@ class LmdbEnv {
 
   /// Makes everything committed durable, and every later commit.
   absl::Status Sync();
-  /// Makes the system write what was committed, and waits; it need not be safe from a power cut yet.
-  absl::Status WriteOut();
+  /// Makes the system write what was committed, and waits for all of it, or only for what an earlier call
+  /// began, so that at most two calls' worth is on its way to the disk while more is made. It need not be
+  /// safe from a power cut yet.
+  absl::Status WriteOut(WaitFor wait_for);
   absl::Status BecomeDurable();
 
   absl::StatusOr<AppliedPosition> ReadPosition();

@@ -44,7 +44,7 @@ absl::Status OnlineCopy::Run() {
     }
     // Whoever syncs another file meanwhile, such as the log, may have to wait for what is being written here:
     // the file system orders new data before its journal. So never much at a time.
-    KVORUM_RETURN_IF_ERROR(target_->WriteOut());
+    KVORUM_RETURN_IF_ERROR(target_->WriteOut(WaitFor::kAll));
   }
   return target_->Sync();
 }

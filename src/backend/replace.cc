@@ -34,7 +34,7 @@ class Filler {
     if (txn_ == nullptr) return absl::OkStatus();
     uncommitted_ = 0;
     KVORUM_RETURN_IF_ERROR(env_->CommitWrite(std::exchange(txn_, nullptr)));
-    return env_->WriteOut();
+    return env_->WriteOut(WaitFor::kWhatWasBegun);
   }
 
  private:
