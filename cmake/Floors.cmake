@@ -38,4 +38,5 @@ set(KVORUM_USES_client "base;http;grpc")
 # floor 4
 set(KVORUM_USES_cmd_kvorum
     "base;config;raft;wal;snap;backend;bbolt;mvcc;lease;auth;cluster;http;grpc;member;bootstrap;peer;api_v2;api_v3;api_admin;api_gateway;v2store")
-set(KVORUM_USES_cmd_kvorumutl "base;raft;wal;snap;backend;bbolt;mvcc;lease;cluster;http;grpc;member;bootstrap")
+set(KVORUM_USES_cmd_kvorumutl
+    "base;raft;wal;snap;backend;bbolt;mvcc;v2store;lease;cluster;http;grpc;member;bootstrap")

@@ -12,8 +12,6 @@
 #include "cluster/cluster.h"
 #include "cluster/v2_store_json.h"
 #include "fmt/format.h"
-#include "member/entry_applier.h"
-#include "member/request_view.h"
 #include "snap/snapshotter.h"
 
 namespace kvorum::bootstrap {
@@ -157,11 +155,6 @@ class Importer {
       return absl::OkStatus();
     }
     if (snapshot_index_ > Index(0)) {
-      KVORUM_ASSIGN_OR_RETURN(const bool has_keys, cluster::HasV2Keys(snapshot.data.view()));
-      if (has_keys) {
-        return absl::FailedPreconditionError(fmt::format(
-            "{} has keys of the v2 API, which this version does not have", prepared_.layout.snap_dir));
-      }
       KVORUM_ASSIGN_OR_RETURN(const cluster::Roster known,
                               cluster::RosterFromV2StoreJson(snapshot.data.view()));
       for (const cluster::Member& member : known.members) cluster.AddMember(member, Cluster::Persist::kNo);
@@ -172,19 +165,11 @@ class Importer {
       KVORUM_ASSIGN_OR_RETURN(const std::vector<raft::Entry> entries,
                               log_.Entries(next, Index(position.index + 1), uint64_t{1} << 20));
       for (const raft::Entry& entry : entries) {
-        KVORUM_RETURN_IF_ERROR(CheckLegacy(entry));
         KVORUM_RETURN_IF_ERROR(FollowConfChange(entry, &cluster));
       }
       next = entries.back().index + 1;
     }
     return absl::OkStatus();
-  }
-
-  /// Requests of the v2 API are not in the database, applied or not.
-  static absl::Status CheckLegacy(const raft::Entry& entry) {
-    const bool request = entry.type == raft::EntryType::kNormal && !entry.data.empty();
-    if (!request || member::ParseEntry(entry.data.view())) return absl::OkStatus();
-    return member::EntryApplier::CheckAppliable(entry);
   }
 
   /// Makes the database's copy agree. What members said of themselves is newest there.

@@ -15,7 +15,7 @@ namespace kvorum::bootstrap {
 /// or 3.5 wrote them, for which the database is but a copy.
 ///
 /// Errors, before anything is changed: Unavailable where etcd runs on it, DataLoss where it is damaged or
-/// does not fit the log, FailedPrecondition for what there is no part for (authentication, v2 keys, a later
+/// does not fit the log, FailedPrecondition for what there is no part for (authentication, a later
 /// release's form).
 absl::Status ImportDatabase(const Options& options, backend::Backend& backend, Prepared& prepared);
 

@@ -91,7 +91,7 @@ absl::Status Cluster::Load() {
   RefreshLocal();
   removed_ = std::move(removed);
   version_ = version.value_or(std::string_view());
-  version_changes_.fetch_add(1, std::memory_order_release);
+  NoteVersionChange();
   downgrade_ = std::move(downgrade);
   return absl::OkStatus();
 }
@@ -113,6 +113,12 @@ void Cluster::AddMember(const Member& member, Persist persist) {
 void Cluster::RefreshLocal() {
   const auto local = members_.find(local_);
   local_is_learner_.store(local != members_.end() && local->second.is_learner, std::memory_order_release);
+  changes_.fetch_add(1, std::memory_order_release);
+}
+
+void Cluster::NoteVersionChange() {
+  version_changes_.fetch_add(1, std::memory_order_release);
+  changes_.fetch_add(1, std::memory_order_release);
 }
 
 void Cluster::RemoveMember(MemberId id, Persist persist) {
@@ -142,12 +148,13 @@ void Cluster::Promote(MemberId id, Persist persist) {
 }
 
 void Cluster::UpdateAttributes(MemberId id, std::string name, std::vector<std::string> client_urls,
-                               Persist persist) {
+                               Persist persist, bool is_kvorum) {
   if (IsRemoved(id)) return;
   std::optional<Member> member = Find(id);
   KVORUM_CHECK(member, "member {:x} is unknown", id.value());
   member->name = std::move(name);
   member->client_urls = std::move(client_urls);
+  member->is_kvorum = is_kvorum;
   AddMember(*member, persist);
 }
 
@@ -155,7 +162,7 @@ void Cluster::SetVersion(std::string version, Persist persist) {
   if (persist == Persist::kYes) backend_->Put(Bucket::kCluster, kVersionKey, Bytes::Copy(version));
   absl::MutexLock lock(&mutex_);
   version_ = std::move(version);
-  version_changes_.fetch_add(1, std::memory_order_release);
+  NoteVersionChange();
 }
 
 void Cluster::SetDowngrade(Downgrade downgrade, Persist persist) {
@@ -177,6 +184,8 @@ void Cluster::Restore(const Roster& roster) {
     if (IsRemoved(member.id)) continue;
     const std::optional<Member> known = Find(member.id);
     if (known && !known->is_learner) member.is_learner = false;
+    // The v2 store does not say what kind a member is of.
+    if (known && known->name == member.name) member.is_kvorum = known->is_kvorum;
     listed.insert(member.id);
     if (known != member) AddMember(member, Persist::kYes);
   }

@@ -26,6 +26,7 @@ struct Member {
   // Empty until the member has started and published itself.
   std::string name;
   std::vector<std::string> client_urls;
+  bool is_kvorum = false;  ///< has said so; one of etcd says nothing
 
   bool operator==(const Member&) const = default;
 };
@@ -50,8 +51,11 @@ struct ChangeContext {
 std::string ToJson(const ChangeContext& context);
 absl::StatusOr<ChangeContext> ChangeContextFromJson(std::string_view json);
 
-/// `{"name":…,"clientURLs":[…]}`, as a legacy log entry or the v2 store has a member's attributes.
+/// `{"name":…,"clientURLs":[…]}`, as a legacy log entry has a member's attributes; what etcd does not know
+/// comes last, and is no part of what the v2 store holds.
 std::string AttributesToJson(const Member& member);
+/// `{"peerURLs":[…]}` and whether it learns, as the v2 store has it.
+std::string RaftAttributesToJson(const Member& member);
 /// A member with these attributes alone.
 absl::StatusOr<Member> AttributesFromJson(std::string_view json);
 
@@ -97,7 +101,8 @@ class Cluster {
   void RemoveMember(MemberId id, Persist persist);
   void UpdatePeerUrls(MemberId id, std::vector<std::string> peer_urls, Persist persist);
   void Promote(MemberId id, Persist persist);
-  void UpdateAttributes(MemberId id, std::string name, std::vector<std::string> client_urls, Persist persist);
+  void UpdateAttributes(MemberId id, std::string name, std::vector<std::string> client_urls, Persist persist,
+                        bool is_kvorum = false);
   void SetVersion(std::string version, Persist persist);
   void SetDowngrade(Downgrade downgrade, Persist persist);
   /// Puts what came with a snapshot in the place of members, removed members and, where it says one, version;
@@ -118,6 +123,8 @@ class Cluster {
   std::string version() const;
   /// Rises when `version()` changed; without a lock.
   uint64_t version_changes() const { return version_changes_.load(std::memory_order_acquire); }
+  /// Rises when members or version changed; without a lock.
+  uint64_t changes() const { return changes_.load(std::memory_order_acquire); }
   Downgrade downgrade() const;
   std::set<MemberId> removed() const;
   /// Who votes and who learns by the membership, each list in id order.
@@ -130,6 +137,7 @@ class Cluster {
 
   /// After every change of members_.
   void RefreshLocal() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void NoteVersionChange() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const MemberId local_;
   const ClusterId id_;
@@ -138,6 +146,7 @@ class Cluster {
   // Copies of what the lock guards, for readers that come with every request; written under the lock.
   std::atomic<bool> local_is_learner_{false};
   std::atomic<uint64_t> version_changes_{0};
+  std::atomic<uint64_t> changes_{0};
 
   mutable absl::Mutex mutex_;
   std::map<MemberId, Member> members_ ABSL_GUARDED_BY(mutex_);

@@ -1,9 +1,9 @@
 #include <algorithm>
 
+#include "base/go_json.h"
 #include "base/status.h"
 #include "boost/json/parse.hpp"
 #include "cluster/cluster.h"
-#include "base/go_json.h"
 #include "cluster/members_json.h"
 #include "fmt/format.h"
 
@@ -38,6 +38,7 @@ std::string Fields(const Member& member) {
     out += ",\"clientURLs\":";
     AppendList(out, member.client_urls);
   }
+  if (member.is_kvorum) out += ",\"kvorum\":true";
   return out;
 }
 
@@ -87,6 +88,7 @@ absl::StatusOr<Member> MemberFrom(const json::object& object) {
     member.name.assign(name->get_string().data(), name->get_string().size());
   }
   KVORUM_ASSIGN_OR_RETURN(member.client_urls, ListFrom(object, "clientURLs"));
+  KVORUM_ASSIGN_OR_RETURN(member.is_kvorum, BoolFrom(object, "kvorum"));
   return member;
 }
 
@@ -143,7 +145,14 @@ std::string AttributesToJson(const Member& member) {
     out += out.size() > 1 ? ",\"clientURLs\":" : "\"clientURLs\":";
     AppendList(out, member.client_urls);
   }
+  if (member.is_kvorum) out += out.size() > 1 ? ",\"kvorum\":true" : "\"kvorum\":true";
   return out + "}";
+}
+
+std::string RaftAttributesToJson(const Member& member) {
+  // A member's JSON without its id, the first field.
+  const std::string json = ToJson(Member{.peer_urls = member.peer_urls, .is_learner = member.is_learner});
+  return "{" + json.substr(json.find("\"peerURLs\""));
 }
 
 absl::StatusOr<Member> AttributesFromJson(std::string_view text) { return MemberFromJson(text); }

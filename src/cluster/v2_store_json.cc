@@ -5,9 +5,10 @@
 #include <utility>
 #include <vector>
 
-#include "base/status.h"
-#include "boost/json/parse.hpp"
 #include "base/go_json.h"
+#include "base/status.h"
+#include "boost/json/monotonic_resource.hpp"
+#include "boost/json/parse.hpp"
 
 namespace kvorum::cluster {
 namespace {
@@ -65,15 +66,6 @@ class Writer {
   uint64_t index_ = 0;
 };
 
-std::string RaftAttributes(const Member& member) {
-  Member raft;
-  raft.peer_urls = member.peer_urls;
-  raft.is_learner = member.is_learner;
-  // A member's JSON without its id, the first field.
-  const std::string json = ToJson(raft);
-  return "{" + json.substr(json.find("\"peerURLs\""));
-}
-
 /// 1,000 empty slots: a reader writes into them, so none may be missing.
 std::string EmptyHistory() {
   constexpr int kCapacity = 1000;
@@ -105,9 +97,9 @@ std::string V2StoreJson(const Cluster& cluster) {
   for (const Member& member : cluster.members()) {
     writer.BeginDirectory(IdText(member.id.value()));
     if (!member.name.empty() || !member.client_urls.empty()) {
-      writer.Value("attributes", AttributesToJson(member));
+      writer.Value("attributes", AttributesToJson({.name = member.name, .client_urls = member.client_urls}));
     }
-    writer.Value("raftAttributes", RaftAttributes(member));
+    writer.Value("raftAttributes", RaftAttributesToJson(member));
     writer.EndDirectory();
   }
   writer.EndDirectory();
@@ -130,6 +122,8 @@ std::string V2StoreJson(const Cluster& cluster) {
 namespace {
 
 namespace json = boost::json;
+
+constexpr size_t kMaxDepth = 100'000;
 
 /// The children of a node; null where it is no directory.
 const json::object* ChildrenOf(const json::value* node) {
@@ -179,8 +173,13 @@ absl::StatusOr<Member> MemberFrom(std::string_view name, const json::value& node
 }  // namespace
 
 absl::StatusOr<Roster> RosterFromV2StoreJson(std::string_view text) {
+  // As deep as a client of the v2 API may have made it, and taken apart without recursion.
+  json::parse_options options;
+  options.max_depth = kMaxDepth;
+  json::monotonic_resource memory;
   boost::system::error_code error;
-  const json::value parsed = json::parse(json::string_view(text.data(), text.size()), error);
+  const json::value parsed =
+      json::parse(json::string_view(text.data(), text.size()), error, &memory, options);
   if (error || !parsed.is_object()) return Malformed("form");
   const json::object* cluster = ChildrenOf(Child(ChildrenOf(parsed.get_object().if_contains("Root")), "0"));
   const json::object* members = ChildrenOf(Child(cluster, "members"));
@@ -198,23 +197,6 @@ absl::StatusOr<Roster> RosterFromV2StoreJson(std::string_view text) {
   }
   roster.version = ValueOf(Child(cluster, "version")).value_or(std::string_view());
   return roster;
-}
-
-absl::StatusOr<bool> HasV2Keys(std::string_view text) {
-  // As deep as a client of the v2 API may have made it.
-  json::parse_options options;
-  options.max_depth = 1000;
-  boost::system::error_code error;
-  const json::value parsed = json::parse(json::string_view(text.data(), text.size()), error, {}, options);
-  if (error || !parsed.is_object()) return Malformed("form");
-  const json::object* top = ChildrenOf(parsed.get_object().if_contains("Root"));
-  if (top == nullptr) return Malformed("root");
-  for (const auto& [name, node] : *top) {
-    if (name == "0") continue;
-    const json::object* children = ChildrenOf(&node);
-    if (children == nullptr || !children->empty()) return true;
-  }
-  return false;
 }
 
 }  // namespace kvorum::cluster

@@ -17,8 +17,4 @@ std::string V2StoreJson(const Cluster& cluster);
 /// DataLoss for what is none.
 absl::StatusOr<Roster> RosterFromV2StoreJson(std::string_view json);
 
-/// Whether there is more in the store than the membership: keys that clients of the v2 API put. Errors:
-/// DataLoss for what is none.
-absl::StatusOr<bool> HasV2Keys(std::string_view json);
-
 }  // namespace kvorum::cluster

@@ -32,21 +32,6 @@ TEST(V2StoreJson, HasMembersRemovedOnesAndTheVersion) {
   EXPECT_EQ(tree.at("CurrentIndex").to_number<int>(), 5);
 }
 
-TEST(V2StoreJson, SaysWhetherThereAreKeys) {
-  const auto node = [](const std::string& children) {
-    return R"({"Path":"/","Value":"","Children":)" + children + "}";
-  };
-  const auto root = [&](const std::string& children) { return R"({"Root":)" + node(children) + "}"; };
-  const auto key_space = [&](const std::string& children) { return root(R"({"1":)" + node(children) + "}"); };
-  EXPECT_FALSE(*HasV2Keys(V2StoreJson(Cluster(MemberId(1), ClusterId(2), nullptr))));
-  EXPECT_FALSE(*HasV2Keys(key_space("{}")));
-  EXPECT_TRUE(*HasV2Keys(key_space(R"({"a":)" + node("null") + "}")));
-  EXPECT_TRUE(*HasV2Keys(key_space("null")));
-  for (const std::string& bad : {std::string(), std::string("[]"), std::string("{}")}) {
-    EXPECT_TRUE(absl::IsDataLoss(HasV2Keys(bad).status())) << bad;
-  }
-}
-
 TEST(V2StoreJson, IsReadBack) {
   const auto backend = backend::MemoryBackend::Create();
   Cluster cluster(MemberId(1), ClusterId(2), backend.get());

@@ -74,6 +74,7 @@ bool Applier::ApplyNow(const std::vector<raft::Entry>& entries) {
         loop_->Fail(status);
         return false;
       }
+      parts_.state->applied_term.store(entry.term.value(), std::memory_order_relaxed);
       parts_.state->applied.store(entry.index.value(), std::memory_order_release);
     }
     if (deliveries_.size() >= kMaxDeliveries) Deliver();
@@ -102,28 +103,34 @@ absl::Status Applier::ApplyEntry(const raft::Entry& entry) {
 
 absl::Status Applier::ApplyNormal(const raft::Entry& entry) {
   const std::optional<EntryView> view = ParseEntry(entry.data.view());
-  if (!view) {
+  if (!view || view->kind == kV2Kind) {
     KVORUM_RETURN_IF_ERROR(EntryApplier::CheckAppliable(entry));
-    parts_.membership->Forget();
-    const LegacyRequestView request = *ParseLegacyRequest(entry.data.view());
-    KVORUM_RETURN_IF_ERROR(parts_.entries->ApplyLegacy(request));
-    Finish(waiters_.Take(request.id), {}, 0);
-    return absl::OkStatus();
+    return ApplyV2(entry, *V2RequestOf(entry.data.view(), view));
   }
   Waiter waiter = waiters_.Take(view->id);
   const Want want = waiter.done ? Want::kReply : Want::kEffectOnly;
-  if (view->kind >= static_cast<uint32_t>(RequestKind::kClusterVersionSet)) {
-    parts_.membership->Forget();
-  }
   KVORUM_ASSIGN_OR_RETURN(ApplyResult result, parts_.entries->Apply(*view, want));
+  if (view->kind >= static_cast<uint32_t>(RequestKind::kClusterVersionSet)) parts_.v2->Follow(entry);
   Finish(std::move(waiter), std::move(result), view->kind);
+  return absl::OkStatus();
+}
+
+absl::Status Applier::ApplyV2(const raft::Entry& entry, const v2store::Request& request) {
+  KVORUM_RETURN_IF_ERROR(parts_.entries->ApplyMembershipPut(request));
+  auto applied = std::make_shared<V2Applied>();
+  applied->result = parts_.v2->Apply(request);
+  applied->raft_index =
+      std::max(parts_.state->committed.load(std::memory_order_acquire), entry.index.value());
+  applied->raft_term = entry.term.value();
+  ApplyResult result{.revision = parts_.store->current_revision(), .v2 = std::move(applied)};
+  Finish(waiters_.Take(RequestId(request.id)), std::move(result), kV2Kind);
   return absl::OkStatus();
 }
 
 void Applier::Finish(Waiter waiter, ApplyResult result, uint32_t kind) {
   const MonotonicTime now = ports_.clock->Now();
   const std::chrono::nanoseconds took = now - std::exchange(entry_start_, now);
-  if (kind != 0) parts_.metrics->ApplyDuration(kind, result.status.ok()).Observe(took);
+  if (kind > kV2Kind) parts_.metrics->ApplyDuration(kind, result.status.ok()).Observe(took);
   if (took > options_.warning_apply_duration) {
     parts_.metrics->slow_apply.Add();
     KVORUM_LOG(*ports_.logger, kWarn, "apply request took too long", {"took", took},
@@ -153,6 +160,7 @@ void Applier::Deliver() {
 
 absl::Status Applier::ApplyConfChange(const raft::Entry& entry) {
   KVORUM_ASSIGN_OR_RETURN(MembershipApplier::Outcome outcome, parts_.membership->Apply(entry));
+  parts_.v2->Follow(entry);
   loop_->ApplyConfChange(std::move(outcome.for_core));
   Waiter waiter = waiters_.Take(outcome.id);
   if (!waiter.done) return absl::OkStatus();
@@ -236,20 +244,33 @@ SnapshotPoint Applier::PointHere(raft::Term term) {
   return {.index = raft::Index(parts_.state->applied.load()),
           .term = term,
           .conf_state = parts_.membership->conf_state(),
-          .data = parts_.membership->Json()};
+          .data = {}};
+}
+
+void Applier::WithData(SnapshotPoint point, absl::AnyInvocable<void(SnapshotPoint)> done) {
+  ports_.background_executor->Post([this, view = parts_.v2->store().SaveView(), point = std::move(point),
+                                    done = std::move(done)]() mutable {
+    point.data = Bytes::Copy(view->ToJson());
+    ports_.apply_executor->Post(
+        [this, view = std::move(view), point = std::move(point), done = std::move(done)]() mutable {
+          if (!stopped_ && !parts_.state->failed.load()) done(std::move(point));
+        });
+  });
 }
 
 void Applier::SendSnapshot(raft::Message message) {
   ports_.apply_executor->Post([this, message = std::move(message)]() mutable {
     if (stopped_ || parts_.state->failed.load() || ports_.transport == nullptr) return;
     const backend::AppliedPosition applied = ports_.backend->applied();
-    SnapshotPoint point = PointHere(raft::Term(applied.term));
-    KVORUM_CHECK(point.index == raft::Index(applied.index));
-    message.snapshot = raft::Snapshot{
-        .data = std::move(point.data),
-        .metadata = {.conf_state = std::move(point.conf_state), .index = point.index, .term = point.term}};
-    ports_.transport->SendSnapshot(
-        {.message = std::move(message), .database = ports_.backend->NewReadView()});
+    SnapshotPoint here = PointHere(raft::Term(applied.term));
+    KVORUM_CHECK(here.index == raft::Index(applied.index));
+    WithData(std::move(here), [this, message = std::move(message),
+                               database = ports_.backend->NewReadView()](SnapshotPoint point) mutable {
+      message.snapshot = raft::Snapshot{
+          .data = std::move(point.data),
+          .metadata = {.conf_state = std::move(point.conf_state), .index = point.index, .term = point.term}};
+      ports_.transport->SendSnapshot({.message = std::move(message), .database = std::move(database)});
+    });
   });
 }
 
@@ -270,6 +291,10 @@ void Applier::CutIfDue(raft::Term term) {
              {"local-member-snapshot-count", options_.snapshot_count});
   last_snapshot_ = applied;
   snapshot_running_ = true;
+  WithData(std::move(point), [this](SnapshotPoint full) { Save(std::move(full)); });
+}
+
+void Applier::Save(SnapshotPoint point) {
   // The database has to be on disk up to the snapshot before the log forgets how it came to be.
   ports_.backend->Commit([this, point = std::move(point)](absl::Status status) mutable {
     if (!status.ok()) {

@@ -12,6 +12,7 @@
 #include "member/membership_applier.h"
 #include "member/raft_loop.h"
 #include "member/snapshot_installer.h"
+#include "member/v2_tree.h"
 #include "member/waiters.h"
 #include "mvcc/store.h"
 
@@ -29,6 +30,7 @@ class Applier final : public RaftLoop::Applier {
     AlarmStore* alarms = nullptr;
     EntryApplier* entries = nullptr;
     MembershipApplier* membership = nullptr;
+    V2Tree* v2 = nullptr;
     SnapshotInstaller* installer = nullptr;
     Compactor* compactor = nullptr;
     SharedState* state = nullptr;
@@ -64,6 +66,7 @@ class Applier final : public RaftLoop::Applier {
   bool ApplyNow(const std::vector<raft::Entry>& entries);
   absl::Status ApplyEntry(const raft::Entry& entry);
   absl::Status ApplyNormal(const raft::Entry& entry);
+  absl::Status ApplyV2(const raft::Entry& entry, const v2store::Request& request);
   absl::Status ApplyConfChange(const raft::Entry& entry);
   void OnFirstOfTerm(raft::Term term);
   void Finish(Waiter waiter, ApplyResult result, uint32_t kind);
@@ -76,6 +79,10 @@ class Applier final : public RaftLoop::Applier {
   void CutIfDue(raft::Term term);
   void InstallNext();
   SnapshotPoint PointHere(raft::Term term);
+  void Save(SnapshotPoint point);
+  /// Gives `point` with the v2 store of now as its data, which is written in the background: that takes the
+  /// longer, the more keys there are.
+  void WithData(SnapshotPoint point, absl::AnyInvocable<void(SnapshotPoint)> done);
 
   // Constant after Connect.
   const Parts parts_;

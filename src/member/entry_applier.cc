@@ -8,6 +8,7 @@
 #include "base/version.h"
 #include "base/wire.h"
 #include "member/errors.h"
+#include "member/v2_tree.h"
 #include "proto/membership.pb.h"
 #include "proto/rpc.pb.h"
 
@@ -45,18 +46,13 @@ absl::StatusOr<Message> Decode(const EntryView& entry) {
   return message;
 }
 
-/// The member of "/0/members/<id>/attributes".
-std::optional<MemberId> AttributesPathMember(std::string_view path) {
-  constexpr std::string_view kPrefix = "/0/members/";
-  constexpr std::string_view kSuffix = "/attributes";
-  if (!path.starts_with(kPrefix) || !path.ends_with(kSuffix)) return std::nullopt;
-  path.remove_prefix(kPrefix.size());
-  if (path.size() <= kSuffix.size()) return std::nullopt;
-  path.remove_suffix(kSuffix.size());
-  uint64_t id = 0;
-  const auto [end, error] = std::from_chars(path.data(), path.data() + path.size(), id, 16);
-  if (error != std::errc() || end != path.data() + path.size()) return std::nullopt;
-  return MemberId(id);
+/// Whether a member that tells its attributes says that it is one of Kvorum: a field that etcd passes over.
+bool SaysKvorum(std::string_view encoded) {
+  wire::Reader reader(encoded);
+  for (wire::Field field; reader.Next(&field);) {
+    if (field.number == kSaysKvorumField && field.type == wire::Type::kVarint) return field.varint != 0;
+  }
+  return false;
 }
 
 /// Major and minor number as one; 0 where `version` is none.
@@ -75,21 +71,14 @@ uint32_t VersionOrder(std::string_view version) {
 absl::Status EntryApplier::CheckAppliable(const raft::Entry& entry) {
   if (entry.type != raft::EntryType::kNormal) return absl::OkStatus();
   if (entry.data.empty()) return absl::OkStatus();
-  if (const std::optional<EntryView> view = ParseEntry(entry.data.view())) {
-    if (view->kind == 0 || IsKnown(view->kind)) return absl::OkStatus();
-    return absl::FailedPreconditionError(fmt::format(
-        "log entry {} holds a request (field {}) that this release does not apply", entry.index, view->kind));
-  }
-  const std::optional<LegacyRequestView> legacy = ParseLegacyRequest(entry.data.view());
-  if (!legacy) {
+  const std::optional<EntryView> view = ParseEntry(entry.data.view());
+  if (!view || view->kind == kV2Kind) {
+    if (V2RequestOf(entry.data.view(), view)) return absl::OkStatus();
     return absl::FailedPreconditionError(fmt::format("log entry {} cannot be decoded", entry.index));
   }
-  const bool translatable = legacy->method == "PUT" && (legacy->path == kLegacyVersionPath ||
-                                                        AttributesPathMember(legacy->path).has_value());
-  if (translatable) return absl::OkStatus();
-  return absl::FailedPreconditionError(
-      fmt::format("log entry {}: detected disallowed v2 WAL for stage --v2-deprecation=write-only: {} {}",
-                  entry.index, legacy->method, legacy->path));
+  if (view->kind == 0 || IsKnown(view->kind)) return absl::OkStatus();
+  return absl::FailedPreconditionError(fmt::format(
+      "log entry {} holds a request (field {}) that this release does not apply", entry.index, view->kind));
 }
 
 absl::StatusOr<ApplyResult> EntryApplier::Apply(const EntryView& entry, Want want) {
@@ -300,14 +289,12 @@ absl::StatusOr<KvReply> EntryApplier::SetClusterVersion(const EntryView& entry) 
 
 absl::StatusOr<KvReply> EntryApplier::SetAttributes(const EntryView& entry) {
   KVORUM_ASSIGN_OR_RETURN(const auto request, Decode<membershippb::ClusterMemberAttrSetRequest>(entry));
-  const MemberId id(request.member_id());
-  if (parts_.cluster->IsRemoved(id)) return Reply();
-  if (!parts_.cluster->Find(id)) {
-    return absl::InternalError(fmt::format("attributes of the unknown member {:x}", id.value()));
-  }
-  const auto& urls = request.member_attributes().client_urls();
-  parts_.cluster->UpdateAttributes(id, request.member_attributes().name(), {urls.begin(), urls.end()},
-                                   Cluster::Persist::kYes);
+  const membershippb::Attributes& said = request.member_attributes();
+  KVORUM_RETURN_IF_ERROR(
+      UpdateAttributes({.id = MemberId(request.member_id()),
+                        .name = said.name(),
+                        .client_urls = {said.client_urls().begin(), said.client_urls().end()},
+                        .is_kvorum = SaysKvorum(entry.body)}));
   return Reply();
 }
 
@@ -323,17 +310,22 @@ absl::StatusOr<KvReply> EntryApplier::SetDowngrade(const EntryView& entry) {
   return Reply();
 }
 
-absl::Status EntryApplier::ApplyLegacy(const LegacyRequestView& request) {
-  if (request.path == kLegacyVersionPath) return SetVersion(std::string(request.value));
-  const std::optional<MemberId> id = AttributesPathMember(request.path);
-  if (!id) return absl::InternalError("a v2 request in the log has no meaning here");
+absl::Status EntryApplier::ApplyMembershipPut(const v2store::Request& request) {
+  const std::optional<V2MembershipPut> put = MembershipPutOf(request);
+  if (!put) return absl::OkStatus();
+  if (!put->attributes_of) return SetVersion(request.value);
   KVORUM_ASSIGN_OR_RETURN(cluster::Member attributes, cluster::AttributesFromJson(request.value));
-  if (parts_.cluster->IsRemoved(*id)) return absl::OkStatus();
-  if (!parts_.cluster->Find(*id)) {
-    return absl::InternalError(fmt::format("attributes of the unknown member {:x}", id->value()));
+  attributes.id = *put->attributes_of;
+  return UpdateAttributes(std::move(attributes));
+}
+
+absl::Status EntryApplier::UpdateAttributes(cluster::Member member) {
+  if (parts_.cluster->IsRemoved(member.id)) return absl::OkStatus();
+  if (!parts_.cluster->Find(member.id)) {
+    return absl::InternalError(fmt::format("attributes of the unknown member {:x}", member.id.value()));
   }
-  parts_.cluster->UpdateAttributes(*id, std::move(attributes.name), std::move(attributes.client_urls),
-                                   Cluster::Persist::kYes);
+  parts_.cluster->UpdateAttributes(member.id, std::move(member.name), std::move(member.client_urls),
+                                   Cluster::Persist::kYes, member.is_kvorum);
   return absl::OkStatus();
 }
 

@@ -36,9 +36,9 @@ class EntryApplier {
   /// Applies a request. The result has no term yet. An error: the entry cannot be applied at all, and the
   /// member must not go on.
   absl::StatusOr<ApplyResult> Apply(const EntryView& entry, Want want);
-  /// A request of etcd's v2 store, of which logs of 3.5 and older have those that publish a member or the
-  /// cluster version.
-  absl::Status ApplyLegacy(const LegacyRequestView& request);
+  /// What a request of the v2 API says of the membership; the v2 store itself is not touched. An error: as
+  /// above.
+  absl::Status ApplyMembershipPut(const v2store::Request& request);
 
   /// Whether `entry` is of a kind that this release applies; what stands in a log is asked before it is taken
   /// over. Errors: FailedPrecondition, which names the index.
@@ -59,6 +59,8 @@ class EntryApplier {
   absl::StatusOr<KvReply> SetAttributes(const EntryView& entry);
   absl::StatusOr<KvReply> SetDowngrade(const EntryView& entry);
   absl::Status SetVersion(std::string version);
+  /// By the id; the peer URLs are not looked at.
+  absl::Status UpdateAttributes(cluster::Member member);
   KvReply Reply(std::string body = {}) const;
 
   const Parts parts_;

@@ -65,14 +65,24 @@ MemberImpl::MemberImpl(MemberOptions options, const Ports& ports, MemberId id, C
 MemberImpl::~MemberImpl() = default;
 
 absl::Status MemberImpl::Open(StartState start) {
-  KVORUM_RETURN_IF_ERROR(cluster_.Load());
-  KVORUM_ASSIGN_OR_RETURN(const raft::Snapshot snapshot, start.log->GetSnapshot());
-  const bool just_installed = snapshot.metadata.index.value() == ports_.backend->applied().index;
-  if (just_installed && !snapshot.empty()) RestoreMembership(snapshot, cluster_, *ports_.logger);
-  KVORUM_RETURN_IF_ERROR(CheckStart(start));
+  KVORUM_RETURN_IF_ERROR(OpenMembership(start));
   KVORUM_RETURN_IF_ERROR(OpenState());
   KVORUM_RETURN_IF_ERROR(OpenLoop(std::move(start)));
   return absl::OkStatus();
+}
+
+absl::Status MemberImpl::OpenMembership(const StartState& start) {
+  KVORUM_RETURN_IF_ERROR(cluster_.Load());
+  KVORUM_ASSIGN_OR_RETURN(const raft::Snapshot snapshot, start.log->GetSnapshot());
+  const raft::Index applied(ports_.backend->applied().index);
+  if (!snapshot.empty()) {
+    const std::optional<cluster::Roster> roster = v2_tree_.Recover(snapshot, cluster_, *ports_.logger);
+    const bool just_installed = snapshot.metadata.index == applied;
+    if (just_installed && roster) cluster_.Restore(*roster);
+  }
+  KVORUM_RETURN_IF_ERROR(CheckStart(start));
+  // The v2 store is in no database: it follows what the others have already.
+  return v2_tree_.Replay(*start.log, applied);
 }
 
 absl::Status MemberImpl::CheckStart(const StartState& start) const {
@@ -126,6 +136,7 @@ absl::Status MemberImpl::OpenState() {
 absl::Status MemberImpl::OpenLoop(StartState start) {
   const uint64_t applied = ports_.backend->applied().index;
   state_->applied.store(applied);
+  state_->applied_term.store(ports_.backend->applied().term);
   compactor_ = std::make_unique<Compactor>(store_.get(), options_, ports_);
   entries_ =
       std::make_unique<EntryApplier>(EntryApplier::Parts{.store = store_.get(),
@@ -155,6 +166,7 @@ absl::Status MemberImpl::OpenLoop(StartState start) {
                                                                             .cluster = &cluster_,
                                                                             .alarms = &alarms_,
                                                                             .membership = membership_.get(),
+                                                                            .v2 = &v2_tree_,
                                                                             .compactor = compactor_.get(),
                                                                             .state = state_.get(),
                                                                             .metrics = &metrics_},
@@ -171,6 +183,7 @@ absl::Status MemberImpl::OpenLoop(StartState start) {
   parts.snapshot_index = start.log->FirstIndex() - 1;
   parts.on_leading = [this] { version_keeper_.OnLeading(); };
   parts.membership = membership_.get();
+  parts.v2 = &v2_tree_;
   parts.installer = installer_.get();
   applier_ = std::make_unique<Applier>(parts, options_, ports_);
 
@@ -220,6 +233,8 @@ void MemberImpl::Start(absl::AnyInvocable<void()> ready) {
 void MemberImpl::Run(absl::AnyInvocable<void()> ready) {
   if (stopped_.load()) return;
   lease_keeper_->Start();
+  v2_gate_.Start();
+  v2_expirer_.Start();
   version_keeper_.Start();
   corruption_checker_.Start();
   publisher_.Start([this, ready = std::move(ready)]() mutable {
@@ -235,6 +250,8 @@ void MemberImpl::Stop(absl::AnyInvocable<void()> done) {
   loop_->Stop([this, done = std::move(done)]() mutable {
     applier_->Stop([this, done = std::move(done)]() mutable {
       lease_keeper_->Stop();
+      v2_expirer_.Stop();
+      v2_gate_.Stop();
       version_keeper_.Stop();
       changes_.Stop();
       corruption_checker_.Stop();
@@ -252,6 +269,7 @@ MemberStatus MemberImpl::status() const {
       WallTime(std::chrono::nanoseconds(state_->leader_since.load(std::memory_order_acquire)));
   status.term = state_->term.load(std::memory_order_acquire);
   status.applied_index = state_->applied.load(std::memory_order_acquire);
+  status.applied_term = state_->applied_term.load(std::memory_order_relaxed);
   status.committed_index = std::max(state_->committed.load(std::memory_order_acquire), status.applied_index);
   status.role = state_->role.load(std::memory_order_acquire);
   status.is_leader = status.role == raft::Role::kLeader;
@@ -269,9 +287,25 @@ void MemberImpl::Propose(RequestId id, Bytes entry, MonotonicTime deadline, Appl
   proposer_.Propose(id, std::move(entry), deadline, std::move(done));
 }
 
-void MemberImpl::ProposeV2(v2store::Request /*request*/, MonotonicTime /*deadline*/,
+void MemberImpl::ProposeV2(v2store::Request request, MonotonicTime deadline,
                            absl::AnyInvocable<void(V2Outcome)> done) {
-  done({.status = absl::UnimplementedError("not there yet"), .result = v2store::Error{}});
+  if (absl::Status status = v2_gate_.Check(); !status.ok()) {
+    metrics_.proposals_failed.Add();
+    ports_.apply_executor->Post([status = std::move(status), done = std::move(done)]() mutable {
+      done({.status = std::move(status), .result = {}});
+    });
+    return;
+  }
+  proposer_.ProposeV2(std::move(request), deadline, [done = std::move(done)](ApplyResult applied) mutable {
+    V2Outcome outcome{.status = std::move(applied.status), .result = {}};
+    if (outcome.status.ok()) {
+      KVORUM_CHECK(applied.v2 != nullptr);
+      outcome.result = std::move(applied.v2->result);
+      outcome.raft_index = applied.v2->raft_index;
+      outcome.raft_term = applied.v2->raft_term;
+    }
+    done(std::move(outcome));
+  });
 }
 
 bool MemberImpl::ConfirmRead(MonotonicTime deadline, absl::AnyInvocable<void(absl::Status)>* done) {

@@ -21,6 +21,9 @@
 #include "member/quota.h"
 #include "member/raft_loop.h"
 #include "member/shared_state.h"
+#include "member/v2_expirer.h"
+#include "member/v2_gate.h"
+#include "member/v2_tree.h"
 #include "member/version_keeper.h"
 
 namespace kvorum::member {
@@ -104,6 +107,7 @@ class MemberImpl final : public Member {
     const std::unique_ptr<lease::Lessor>& lessor_;
   };
 
+  absl::Status OpenMembership(const StartState& start);
   absl::Status OpenState();
   absl::Status CheckStart(const StartState& start) const;
   absl::Status OpenLoop(StartState start);
@@ -125,7 +129,10 @@ class MemberImpl final : public Member {
   Leases leases_{lessor_};
   std::unique_ptr<mvcc::Store> store_;
   v2store::Store v2_store_{ports_.clock};
+  V2Tree v2_tree_{&v2_store_, cluster_.local(), cluster_.id(), options_.max_learners};
+  V2Gate v2_gate_{&cluster_, ports_};
   Proposer proposer_;
+  V2Expirer v2_expirer_{&v2_store_, &v2_gate_, &proposer_, state_.get(), ports_};
   MemberChanges changes_;
   Downgrades downgrades_{this, ports_};
   Publisher publisher_{&cluster_, &proposer_, options_, ports_};

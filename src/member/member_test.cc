@@ -413,16 +413,5 @@ TEST_F(MemberTest, RefusesADatabaseThatIsAheadOfTheLog) {
               HasSubstr("the database has the log up to index 1000, but the log ends at"));
 }
 
-TEST_F(MemberTest, RefusesRequestsOfTheV2StoreInTheLog) {
-  world_.Crash();
-  const uint64_t last = world_.disk().entries().rbegin()->first.value();
-  world_.set_entries_before_start(
-      {{.term = raft::Term(2),
-        .index = raft::Index(last + 1),
-        .data = Bytes::Copy(std::string("\x08\x07\x12\x03PUT\x1a\x04/1/k\x22\x01v\x28\x00", 18))}});
-  EXPECT_THAT(std::string(world_.Begin().message()),
-              HasSubstr("detected disallowed v2 WAL for stage --v2-deprecation=write-only: PUT /1/k"));
-}
-
 }  // namespace
 }  // namespace kvorum::member

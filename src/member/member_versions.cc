@@ -17,8 +17,9 @@ void AskVersions(const cluster::Cluster& cluster, const Ports& ports, std::strin
   const std::string version = cluster.version();
   MemberVersions versions;
   for (const cluster::Member& member : cluster.members()) versions[member.id];
-  versions[cluster.local()] =
-      PeerVersions{.server = std::string(own_release), .cluster = version.empty() ? "not_decided" : version};
+  versions[cluster.local()] = PeerVersions{.server = std::string(own_release),
+                                           .cluster = version.empty() ? "not_decided" : version,
+                                           .kvorum = std::string(kKvorumVersion)};
   AskOthers<PeerVersions>(
       cluster, ports,
       [&ports, deadline](const cluster::Member& member, PeerCalls::Done<PeerVersions> answered) {

@@ -4,7 +4,6 @@
 
 #include "base/check.h"
 #include "base/status.h"
-#include "cluster/v2_store_json.h"
 #include "raft/codec.h"
 #include "raft/membership.h"
 
@@ -16,8 +15,14 @@ using raft::ConfChangeType;
 
 constexpr std::string_view kConfStateKey = "confState";
 
-/// What the core makes of a change; the error says why it cannot be made.
-absl::StatusOr<raft::ConfState> After(const raft::ConfState& state, const raft::ConfChangeV2& change) {
+absl::Status Undecodable(const raft::Entry& entry) {
+  return absl::InternalError(fmt::format("the conf change of log entry {} cannot be decoded", entry.index));
+}
+
+}  // namespace
+
+absl::StatusOr<raft::ConfState> NextConfState(const raft::ConfState& state,
+                                              const raft::ConfChangeV2& change) {
   const raft::Inflights window(1, 0);
   KVORUM_ASSIGN_OR_RETURN(const raft::Membership now, raft::RestoreMembership(state, raft::Index(0), window));
   const raft::MembershipChanger changer(now, raft::Index(0), window);
@@ -28,12 +33,6 @@ absl::StatusOr<raft::ConfState> After(const raft::ConfState& state, const raft::
   KVORUM_RETURN_IF_ERROR(next.status());
   return next->ToConfState();
 }
-
-absl::Status Undecodable(const raft::Entry& entry) {
-  return absl::InternalError(fmt::format("the conf change of log entry {} cannot be decoded", entry.index));
-}
-
-}  // namespace
 
 absl::StatusOr<raft::ConfState> AppliedConfState(backend::Backend& backend, const Cluster& cluster) {
   const std::unique_ptr<backend::ReadView> view = backend.NewReadView();
@@ -89,7 +88,7 @@ absl::StatusOr<MembershipApplier::Outcome> MembershipApplier::ApplySeveral(const
 }
 
 absl::Status MembershipApplier::SwitchTo(const raft::ConfChangeV2& change) {
-  KVORUM_ASSIGN_OR_RETURN(conf_state_, After(conf_state_, change));
+  KVORUM_ASSIGN_OR_RETURN(conf_state_, NextConfState(conf_state_, change));
   ports_.backend->Put(backend::Bucket::kMeta, kConfStateKey, Bytes::Copy(cluster::ToJson(conf_state_)));
   return absl::OkStatus();
 }
@@ -97,7 +96,6 @@ absl::Status MembershipApplier::SwitchTo(const raft::ConfChangeV2& change) {
 void MembershipApplier::Change(const raft::ConfChange& change) {
   const MemberId id(change.node_id.value());
   Cluster& cluster = *parts_.cluster;
-  Forget();
   if (change.type == ConfChangeType::kRemoveNode) return Remove(id);
   absl::StatusOr<cluster::ChangeContext> context = cluster::ChangeContextFromJson(change.context.view());
   KVORUM_CHECK(context.ok(), "{}", context.status().ToString());
@@ -118,7 +116,6 @@ void MembershipApplier::ChangeOne(const raft::ConfChangeSingle& change, const cl
   const MemberId id(change.node_id.value());
   const bool learner = change.type == ConfChangeType::kAddLearnerNode;
   const std::optional<cluster::Member> known = parts_.cluster->Find(id);
-  Forget();
   if (change.type == ConfChangeType::kUpdateNode) return;
   if (change.type == ConfChangeType::kRemoveNode) {
     if (known) Remove(id);
@@ -163,14 +160,8 @@ void MembershipApplier::TellTransport(MemberId id) {
   ports_.transport->UpdatePeer(raft::NodeId(id.value()), parts_.cluster->Find(id)->peer_urls);
 }
 
-const Bytes& MembershipApplier::Json() {
-  if (json_.is_null()) json_ = Bytes::Copy(cluster::V2StoreJson(*parts_.cluster));
-  return json_;
-}
-
 void MembershipApplier::OnRestored(const raft::Snapshot& snapshot,
                                    const std::vector<cluster::Member>& before) {
-  Forget();
   conf_state_ = snapshot.metadata.conf_state;
   ports_.backend->Put(backend::Bucket::kMeta, kConfStateKey, Bytes::Copy(cluster::ToJson(conf_state_)));
   parts_.metrics->SetLearner(parts_.cluster->IsLocalLearner());

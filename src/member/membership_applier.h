@@ -33,10 +33,6 @@ class MembershipApplier {
   absl::StatusOr<Outcome> Apply(const raft::Entry& entry);
 
   const raft::ConfState& conf_state() const { return conf_state_; }
-  /// What the data of a raft snapshot says of the membership.
-  const Bytes& Json();
-  /// The membership changed by another way than this one.
-  void Forget() { json_ = Bytes(); }
 
   /// The database and its membership were replaced by what came with `snapshot`, when `before` were members.
   void OnRestored(const raft::Snapshot& snapshot, const std::vector<cluster::Member>& before);
@@ -54,8 +50,10 @@ class MembershipApplier {
   const Parts parts_;
   const Ports ports_;
   raft::ConfState conf_state_;
-  Bytes json_;  // null where the membership changed
 };
+
+/// What the core makes of a change of the configuration; the error says why it cannot be made.
+absl::StatusOr<raft::ConfState> NextConfState(const raft::ConfState& state, const raft::ConfChangeV2& change);
 
 /// The raft configuration at the applied position of the backend, by what it says and by the membership.
 absl::StatusOr<raft::ConfState> AppliedConfState(backend::Backend& backend, const cluster::Cluster& cluster);

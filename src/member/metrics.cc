@@ -25,6 +25,8 @@ std::string_view AlarmName(AlarmType type) {
 
 std::string_view KindName(uint32_t kind) {
   switch (kind) {
+    case 2:
+      return "V2";
     case 3:
       return "Range";
     case 4:

@@ -67,6 +67,7 @@ class PeerReceiver {
 struct PeerVersions {
   std::string server;   ///< "3.7.1"
   std::string cluster;  ///< "3.7.0", or "not_decided"
+  std::string kvorum;   ///< Kvorum's own version; empty: a member of etcd
 };
 struct PeerMembers {
   ClusterId cluster_id;

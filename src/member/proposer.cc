@@ -20,8 +20,7 @@ Proposer::Proposer(MemberId id, const MemberOptions& options, const Ports& ports
   next_id_ = (static_cast<uint64_t>(milliseconds) << 8) + 1;
 }
 
-absl::Status Proposer::CheckLimits(const Bytes& entry) const {
-  if (entry.size() > options_.max_request_bytes) return RequestTooLargeError();
+absl::Status Proposer::CheckBacklog() const {
   const uint64_t committed = state_->committed.load(std::memory_order_acquire);
   const uint64_t applied = state_->applied.load(std::memory_order_acquire);
   const bool behind = committed > applied + kMaxApplyLag;
@@ -32,11 +31,22 @@ absl::Status Proposer::CheckLimits(const Bytes& entry) const {
 }
 
 void Proposer::Propose(RequestId id, Bytes entry, MonotonicTime deadline, ApplyDone done) {
-  if (absl::Status status = CheckLimits(entry); !status.ok()) {
+  const bool too_large = entry.size() > options_.max_request_bytes;
+  const absl::Status limits = too_large ? RequestTooLargeError() : CheckBacklog();
+  ProposeChecked(limits, id, std::move(entry), deadline, std::move(done));
+}
+
+void Proposer::ProposeV2(v2store::Request request, MonotonicTime deadline, ApplyDone done) {
+  const RequestId id = NextId();
+  request.id = id.value();
+  ProposeChecked(CheckBacklog(), id, Bytes::Copy(v2store::Encode(request)), deadline, std::move(done));
+}
+
+void Proposer::ProposeChecked(const absl::Status& limits, RequestId id, Bytes entry, MonotonicTime deadline,
+                              ApplyDone done) {
+  if (!limits.ok()) {
     metrics_->proposals_failed.Add();
-    ports_.apply_executor->Post([status = std::move(status), done = std::move(done)]() mutable {
-      done({.status = std::move(status)});
-    });
+    ports_.apply_executor->Post([limits, done = std::move(done)]() mutable { done({.status = limits}); });
     return;
   }
   const MonotonicTime now = ports_.clock->Now();
@@ -56,6 +66,12 @@ void Proposer::ProposeInternal(RequestKind kind, std::string_view encoded_reques
 void Proposer::ProposeLegacyPut(std::string_view path, std::string_view value, ApplyDone done) {
   const RequestId id = NextId();
   ProposeOwn(id, BuildLegacyPut(path, value, id), std::move(done));
+}
+
+void Proposer::ProposeOwnV2(v2store::Request request) {
+  const RequestId id = NextId();
+  request.id = id.value();
+  ProposeOwn(id, Bytes::Copy(v2store::Encode(request)), [](const ApplyResult&) {});
 }
 
 void Proposer::ProposeOwn(RequestId id, Bytes entry, ApplyDone done) {

@@ -20,17 +20,23 @@ class Proposer {
 
   /// See Member::Propose.
   void Propose(RequestId id, Bytes entry, MonotonicTime deadline, ApplyDone done);
+  /// See Member::ProposeV2; gives the id. The result's `v2` is there where its status is OK.
+  void ProposeV2(v2store::Request request, MonotonicTime deadline, ApplyDone done);
   /// A request of the member itself, which the limits do not hold back.
   void ProposeInternal(RequestKind kind, std::string_view encoded_request, ApplyDone done);
   /// The same in the form of releases before 3.6 (BuildLegacyPut).
   void ProposeLegacyPut(std::string_view path, std::string_view value, ApplyDone done);
+  /// A request of the v2 API that nobody waits for.
+  void ProposeOwnV2(v2store::Request request);
 
  private:
+  void ProposeChecked(const absl::Status& limits, RequestId id, Bytes entry, MonotonicTime deadline,
+                      ApplyDone done);
   void ProposeOwn(RequestId id, Bytes entry, ApplyDone done);
 
   static constexpr uint64_t kIdMask = (uint64_t{1} << 48) - 1;
 
-  absl::Status CheckLimits(const Bytes& entry) const;
+  absl::Status CheckBacklog() const;
 
   const MemberOptions options_;
   const Ports ports_;

@@ -47,7 +47,8 @@ void Publisher::Propose(MembershipForm form) {
   if (form == MembershipForm::kLegacy) {
     proposer_->ProposeLegacyPut(
         LegacyAttributesPath(cluster_->local()),
-        cluster::AttributesToJson({.name = options_.name, .client_urls = options_.advertise_client_urls}),
+        cluster::AttributesToJson(
+            {.name = options_.name, .client_urls = options_.advertise_client_urls, .is_kvorum = true}),
         std::move(done));
     return;
   }
@@ -57,6 +58,7 @@ void Publisher::Propose(MembershipForm form) {
   std::string request;
   wire::AppendUint(request, 1, cluster_->local().value());
   wire::AppendBytes(request, 2, attributes);
+  wire::AppendUint(request, kSaysKvorumField, 1);
   proposer_->ProposeInternal(RequestKind::kClusterMemberAttrSet, request, std::move(done));
 }
 

@@ -43,17 +43,8 @@ Bytes BuildEntry(RequestKind kind, std::string_view encoded_request, RequestId i
 
 Bytes BuildLegacyPut(std::string_view path, std::string_view value, RequestId id) {
   KVORUM_CHECK(id != RequestId(0));
-  std::string out;
-  wire::AppendUint(out, 1, id.value());
-  wire::AppendBytes(out, 2, "PUT");
-  wire::AppendBytes(out, 3, path);
-  wire::AppendBytes(out, 4, value);
-  // Every field but the optional ones is always there: Dir, PrevValue, PrevIndex, and from Expiration on.
-  wire::AppendUint(out, 5, 0);
-  wire::AppendBytes(out, 6, "");
-  wire::AppendUint(out, 7, 0);
-  for (uint32_t field = 9; field <= 16; ++field) wire::AppendUint(out, field, 0);
-  return Bytes::Copy(out);
+  return Bytes::Copy(v2store::Encode(
+      {.id = id.value(), .method = "PUT", .path = std::string(path), .value = std::string(value)}));
 }
 
 std::string LegacyAttributesPath(MemberId member) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -9,6 +10,7 @@
 #include "base/bytes.h"
 #include "base/ids.h"
 #include "base/strong_int.h"
+#include "v2store/store.h"
 
 namespace kvorum::member {
 
@@ -35,6 +37,9 @@ enum class RequestKind : uint32_t {
   kDowngradeInfoSet = 1302,
 };
 
+/// Of a kClusterMemberAttrSet: that the member is one of Kvorum. etcd passes over the field.
+inline constexpr uint32_t kSaysKvorumField = 100;
+
 /// The log entry for an encoded request: the request's own bytes behind a tag, and a header with the id. The
 /// request must be in the form in which we would have encoded it.
 Bytes BuildEntry(RequestKind kind, std::string_view encoded_request, RequestId id, const Identity& identity);
@@ -46,6 +51,13 @@ Bytes BuildLegacyPut(std::string_view path, std::string_view value, RequestId id
 inline constexpr std::string_view kLegacyVersionPath = "/0/version";
 std::string LegacyAttributesPath(MemberId member);
 
+/// What a request of the v2 API did.
+struct V2Applied {
+  v2store::Result result;
+  uint64_t raft_index = 0;  ///< what was committed by then
+  uint64_t raft_term = 0;   ///< of the entry
+};
+
 /// What became of a proposal.
 struct ApplyResult {
   /// The error, in etcd's internal text ("etcdserver: no space", "lease not found", …).
@@ -55,6 +67,7 @@ struct ApplyResult {
   uint64_t term = 0;
   /// The encoded response message without its header (field 1): a reply is a header field followed by this.
   std::string body;
+  std::shared_ptr<V2Applied> v2;  ///< of a request of the v2 API; handed on, not shared
 };
 using ApplyDone = absl::AnyInvocable<void(ApplyResult)>;
 

@@ -8,7 +8,7 @@ using namespace kvorum::member;  // NOLINT: a program of one function
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view input(reinterpret_cast<const char*>(data), size);
-  (void)ParseLegacyRequest(input);
+  (void)V2RequestOf(input, ParseEntry(input));
   const std::optional<EntryView> entry = ParseEntry(input);
   const std::string_view body = entry ? entry->body : input;
   (void)ParseRangeRequest(body);

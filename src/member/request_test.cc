@@ -48,13 +48,20 @@ TEST(Entry, RequestsOfTheV2StoreAreToldApart) {
     std::string entry = put;
     entry.replace(3, 4, std::string(1, static_cast<char>(std::strlen(method))) + method);
     EXPECT_FALSE(ParseEntry(entry)) << method;
-    const std::optional<LegacyRequestView> legacy = ParseLegacyRequest(entry);
-    ASSERT_TRUE(legacy);
-    EXPECT_EQ(legacy->method, method);
-    EXPECT_EQ(legacy->path, "/0/version");
-    EXPECT_EQ(legacy->value, "3.5.0");
-    EXPECT_EQ(legacy->id, RequestId(7));
+    const std::optional<v2store::Request> request = V2RequestOf(entry, std::nullopt);
+    ASSERT_TRUE(request);
+    EXPECT_EQ(request->method, method);
+    EXPECT_EQ(request->path, "/0/version");
+    EXPECT_EQ(request->value, "3.5.0");
+    EXPECT_EQ(request->id, 7u);
+    // The other place for one.
+    std::string wrapped;
+    wire::AppendBytes(wrapped, kV2Kind, entry);
+    const std::optional<EntryView> view = ParseEntry(wrapped);
+    ASSERT_TRUE(view);
+    EXPECT_EQ(V2RequestOf(wrapped, view), request);
   }
+  EXPECT_FALSE(ParseEntry(absl::HexStringToBytes("1203505554")));
 }
 
 TEST(Entry, LegacyPutsAreWhatEtcdWrites) {

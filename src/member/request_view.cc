@@ -273,6 +273,8 @@ std::optional<EntryView> ParseEntry(std::string_view data) {
     if (!IsEntryMessage(field.number)) return true;
     if (field.type != Type::kLength) return false;
     if (field.number == 100) return ParseHeader(field.bytes, &view);
+    // A bare request has its method there.
+    if (field.number == kV2Kind && !v2store::ParseRequest(field.bytes)) return false;
     view.kind = field.number;
     view.body = field.bytes;
     return true;
@@ -281,25 +283,9 @@ std::optional<EntryView> ParseEntry(std::string_view data) {
   return view;
 }
 
-std::optional<LegacyRequestView> ParseLegacyRequest(std::string_view data) {
-  LegacyRequestView view;
-  const bool ok = Scan(data, [&view](const Field& field) {
-    switch (field.number) {
-      case 1:
-        view.id = RequestId(field.varint);
-        return field.type == Type::kVarint;
-      case 2:
-        return Take(field, &view.method);
-      case 3:
-        return Take(field, &view.path);
-      case 4:
-        return Take(field, &view.value);
-      default:
-        return true;
-    }
-  });
-  if (!ok) return std::nullopt;
-  return view;
+std::optional<v2store::Request> V2RequestOf(std::string_view data, const std::optional<EntryView>& view) {
+  if (!view) return v2store::ParseRequest(data);
+  return view->kind == kV2Kind ? v2store::ParseRequest(view->body) : std::nullopt;
 }
 
 }  // namespace kvorum::member

@@ -8,6 +8,7 @@
 
 #include "base/ids.h"
 #include "member/request.h"
+#include "v2store/request.h"
 
 namespace kvorum::member {
 
@@ -104,17 +105,13 @@ struct EntryView {
   std::string_view username;
   uint64_t auth_revision = 0;
 };
-/// Null where `data` is no InternalRaftRequest by the strict rule (reference: apply.md §1), as the requests
-/// of etcd's v2 store are not.
+/// The kind of an entry whose body is a request of the v2 API. Most such entries are the bare request.
+inline constexpr uint32_t kV2Kind = 2;
+/// Null where `data` is no InternalRaftRequest by the strict rule (reference: apply.md §1), as a bare request
+/// of the v2 API is not.
 std::optional<EntryView> ParseEntry(std::string_view data);
-
-/// A request of etcd's v2 store, found in logs of 3.5 and older.
-struct LegacyRequestView {
-  RequestId id;
-  std::string_view method;
-  std::string_view path;
-  std::string_view value;
-};
-std::optional<LegacyRequestView> ParseLegacyRequest(std::string_view data);
+/// The request of the v2 API that an entry is, or has: `view` is what ParseEntry made of `data`. Null where
+/// there is none.
+std::optional<v2store::Request> V2RequestOf(std::string_view data, const std::optional<EntryView>& view);
 
 }  // namespace kvorum::member

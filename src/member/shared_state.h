@@ -26,6 +26,8 @@ struct SharedState {
 
   // Written by the applier.
   std::atomic<uint64_t> applied{0};
+  /// The term of that entry; written before `applied`.
+  std::atomic<uint64_t> applied_term{0};
   /// The term of the last empty entry applied, the first of its term's leader.
   std::atomic<uint64_t> applied_leader_term{0};
 

@@ -4,20 +4,8 @@
 #include <utility>
 
 #include "base/status.h"
-#include "cluster/v2_store_json.h"
 
 namespace kvorum::member {
-
-void RestoreMembership(const raft::Snapshot& snapshot, cluster::Cluster& cluster, Logger& logger) {
-  const absl::StatusOr<cluster::Roster> roster = cluster::RosterFromV2StoreJson(snapshot.data.view());
-  if (!roster.ok()) {
-    KVORUM_LOG(logger, kWarn, "the snapshot's data says no membership; going by the database's",
-               {"snapshot-index", snapshot.metadata.index.value()},
-               {"error", std::string(roster.status().message())});
-    return;
-  }
-  cluster.Restore(*roster);
-}
 
 void SnapshotInstaller::Run(raft::Snapshot snapshot, absl::AnyInvocable<void(absl::Status)> done) {
   const raft::Index index = snapshot.metadata.index;
@@ -53,6 +41,7 @@ void SnapshotInstaller::TakeOver(const std::shared_ptr<Job>& job, absl::Status s
   if (status.ok()) status = Reload(job->snapshot);
   if (status.ok()) {
     const uint64_t index = job->snapshot.metadata.index.value();
+    parts_.state->applied_term.store(job->snapshot.metadata.term.value(), std::memory_order_relaxed);
     parts_.state->applied.store(index, std::memory_order_release);
     ports_.snapshots->ReleaseDatabases(job->snapshot.metadata.index);
     parts_.compactor->Resume();
@@ -71,7 +60,10 @@ absl::Status SnapshotInstaller::Reload(const raft::Snapshot& snapshot) {
   const std::vector<cluster::Member> before = parts_.cluster->members();
   KVORUM_RETURN_IF_ERROR(parts_.cluster->Load());
   ports_.backend->BeginEntry();
-  RestoreMembership(snapshot, *parts_.cluster, *ports_.logger);
+  // What the snapshot's data says of the membership goes before what the database says: to members of
+  // etcd 3.4 and 3.5 it is all that counts.
+  const std::optional<cluster::Roster> roster = parts_.v2->Recover(snapshot, *parts_.cluster, *ports_.logger);
+  if (roster) parts_.cluster->Restore(*roster);
   parts_.membership->OnRestored(snapshot, before);
   ports_.backend->EndEntry(ports_.backend->applied());
   return absl::OkStatus();

@@ -10,6 +10,7 @@
 #include "member/membership_applier.h"
 #include "member/ports.h"
 #include "member/shared_state.h"
+#include "member/v2_tree.h"
 #include "mvcc/store.h"
 
 namespace kvorum::member {
@@ -18,7 +19,8 @@ namespace kvorum::member {
 /// and the log's note of it are durable, so that a crash at any point leaves either the old database, which
 /// the next start replaces, or the new one:
 ///
-///   OpenDatabase -> Store::BeginReload -> Backend::Replace -> leases, keys, alarms, membership -> applied
+///   OpenDatabase -> Store::BeginReload -> Backend::Replace -> leases, keys, alarms, v2 store, membership ->
+///   applied
 ///
 /// Reads and watchers go on with the old content meanwhile; nothing is applied and nothing compacted. Lives
 /// on the apply executor; one at a time.
@@ -30,6 +32,7 @@ class SnapshotInstaller {
     cluster::Cluster* cluster = nullptr;
     AlarmStore* alarms = nullptr;
     MembershipApplier* membership = nullptr;
+    V2Tree* v2 = nullptr;
     Compactor* compactor = nullptr;
     SharedState* state = nullptr;
     Metrics* metrics = nullptr;
@@ -55,9 +58,5 @@ class SnapshotInstaller {
   const Parts parts_;
   const Ports ports_;
 };
-
-/// What the snapshot's data says of the membership goes before what the database says: to members of etcd 3.4
-/// and 3.5 it is all that counts.
-void RestoreMembership(const raft::Snapshot& snapshot, cluster::Cluster& cluster, Logger& logger);
 
 }  // namespace kvorum::member

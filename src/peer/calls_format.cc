@@ -101,7 +101,9 @@ absl::StatusOr<member::PeerVersions> VersionsFromJson(std::string_view text) {
   std::optional<std::string> server = TextFrom(*object, "etcdserver");
   std::optional<std::string> cluster = TextFrom(*object, "etcdcluster");
   if (!server || !cluster) return Malformed("a version");
-  return member::PeerVersions{.server = *std::move(server), .cluster = *std::move(cluster)};
+  return member::PeerVersions{.server = *std::move(server),
+                              .cluster = *std::move(cluster),
+                              .kvorum = TextFrom(*object, "kvorum").value_or("")};
 }
 
 // ---- Leases.

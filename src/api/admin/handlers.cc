@@ -5,6 +5,8 @@
 #include "api/admin/health.h"
 #include "api/admin/pages.h"
 #include "base/check.h"
+#include "base/version.h"
+#include "fmt/format.h"
 
 namespace kvorum::api_admin {
 namespace {
@@ -62,7 +64,7 @@ class ClientPages final : public http::Handler {
     if (path == "/config/local/log" && options_.set_log_level)
       return ServeLogLevel(options_, request, writer);
     if (path == "/version") {
-      ServeVersion(*options_.member, kApiVersion, request, writer);
+      ServeVersion(*options_.member, kApiVersion, "", request, writer);
     } else if (path == "/metrics") {
       metrics_.Serve(request, writer);
     } else if (path == "/debug/vars") {
@@ -147,7 +149,9 @@ class PeerHandler final : public http::Handler {
   std::unique_ptr<http::RequestSink> Start(const http::Request& request,
                                            http::ResponseWriter& writer) override {
     if (request.path == "/version") {
-      ServeVersion(member_, member_.options().release, request, writer);
+      // Other members learn here that this one is none of etcd, which passes over it.
+      const std::string kind = fmt::format(R"(,"kvorum":"{}")", kKvorumVersion);
+      ServeVersion(member_, member_.options().release, kind, request, writer);
     } else {
       ReplyNotFound(writer);
     }

@@ -75,14 +75,15 @@ bool AcceptsGzip(const http::Request& request) {
 
 }  // namespace
 
-void ServeVersion(member::Member& member, std::string_view release, const http::Request& request,
-                  http::ResponseWriter& writer) {
+void ServeVersion(member::Member& member, std::string_view release, std::string_view more,
+                  const http::Request& request, http::ResponseWriter& writer) {
   if (!AllowGet(request, writer)) return;
   const std::string cluster = member.cluster().version();
   const std::string storage = cluster::StorageVersionOf(cluster);
-  writer.Reply(200, {{"content-type", "application/json"}},
-               fmt::format(R"({{"etcdserver":"{}","etcdcluster":"{}","storage":"{}"}})", release,
-                           cluster.empty() ? "not_decided" : cluster, storage.empty() ? "unknown" : storage));
+  writer.Reply(
+      200, {{"content-type", "application/json"}},
+      fmt::format(R"({{"etcdserver":"{}","etcdcluster":"{}","storage":"{}"{}}})", release,
+                  cluster.empty() ? "not_decided" : cluster, storage.empty() ? "unknown" : storage, more));
 }
 
 MetricsPage::MetricsPage(metrics::Registry* registry)

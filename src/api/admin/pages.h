@@ -9,9 +9,9 @@ namespace kvorum::api_admin {
 // The pages that are answered at once from what the member shows of itself.
 
 /// /version (reference: http-endpoints.md §2.4).
-/// `release`: what to say of the server.
-void ServeVersion(member::Member& member, std::string_view release, const http::Request& request,
-                  http::ResponseWriter& writer);
+/// `release`: what to say of the server; `more`: more fields of the object, each with a comma in front.
+void ServeVersion(member::Member& member, std::string_view release, std::string_view more,
+                  const http::Request& request, http::ResponseWriter& writer);
 
 /// /metrics (§2.5): text format 0.0.4, gzip where the client takes it. Counts itself as promhttp does.
 class MetricsPage {

@@ -9,14 +9,16 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "backend/lmdb_backend.h"
+#include "base/clock.h"
 #include "base/status.h"
 #include "bbolt/bbolt.h"
 #include "bootstrap/bootstrap.h"
 #include "cluster/cluster.h"
-#include "cluster/v2_store_json.h"
 #include "fmt/format.h"
 #include "member/request_view.h"
+#include "member/v2_tree.h"
 #include "snap/snapshotter.h"
+#include "v2store/store.h"
 #include "wal/wal.h"
 
 namespace kvorum::utl {
@@ -31,6 +33,9 @@ constexpr Release kOldest{3, 4};
 constexpr Release kNewest{3, 7};
 /// The first that writes the version of its form into the database.
 constexpr Release kWithStorageVersion{3, 6};
+/// The first that has no v2 API, and refuses its requests in the log but for those that tell the membership,
+/// which the next one refuses too.
+constexpr Release kWithoutV2{3, 6};
 /// The first that reads changes of the membership's attributes and versions as requests.
 constexpr Release kWithMembershipRequests{3, 5};
 constexpr uint32_t kFirstMembershipRequest = 1300;
@@ -121,9 +126,12 @@ class Migration {
     KVORUM_RETURN_IF_ERROR(CheckPosition(*prepared.start.log, position));
     Cluster members(prepared.start.id, prepared.start.cluster_id, backend.get());
     KVORUM_RETURN_IF_ERROR(members.Load());
+    v2store::Store v2_store(&SystemClock());
+    KVORUM_RETURN_IF_ERROR(ReadV2Store(*prepared.start.log, members, Index(position.index), &v2_store));
     KVORUM_RETURN_IF_ERROR(ChooseVersions(&members));
+    if (lowered_) v2_store.Set(member::kLegacyVersionPath, false, members.version(), {});
 
-    KVORUM_RETURN_IF_ERROR(WriteSnapshot(members, position));
+    KVORUM_RETURN_IF_ERROR(WriteSnapshot(members, v2_store, position));
     KVORUM_RETURN_IF_ERROR(WriteDatabase(members, *backend, position));
     KVORUM_RETURN_IF_ERROR(NoteSnapshot(prepared, members, position));
     KVORUM_LOG(logger_, kInfo, "updated storage version", {"new-storage-version", Text(options_.target)},
@@ -148,19 +156,41 @@ class Migration {
             fmt::format("{} is newer than Kvorum's database: etcd was the last to run here", database_path_));
       }
     }
-    if (options_.target >= kWithMembershipRequests || applied == log.LastIndex()) return absl::OkStatus();
+    if (applied == log.LastIndex()) return absl::OkStatus();
     KVORUM_ASSIGN_OR_RETURN(const std::vector<raft::Entry> entries,
                             log.Entries(applied + 1, log.LastIndex() + 1, raft::kNoLimit));
     for (const raft::Entry& entry : entries) {
       if (entry.type != raft::EntryType::kNormal || entry.data.empty()) continue;
-      const std::optional<member::EntryView> request = member::ParseEntry(entry.data.view());
-      if (request && request->kind < kFirstMembershipRequest) continue;
+      if (Reads(entry)) continue;
       return absl::FailedPreconditionError(
           fmt::format("log entry {}, which is not applied yet, is none that etcd {} reads: start the member "
                       "once, and stop it by SIGTERM",
                       entry.index, Text(options_.target)));
     }
     return absl::OkStatus();
+  }
+
+  /// Whether the release knows the entry's kind.
+  bool Reads(const raft::Entry& entry) const {
+    const std::optional<member::EntryView> request = member::ParseEntry(entry.data.view());
+    if (const auto v2 = member::V2RequestOf(entry.data.view(), request)) {
+      if (options_.target < kWithoutV2) return true;
+      return options_.target == kWithoutV2 && member::MembershipPutOf(*v2);
+    }
+    return request && (options_.target >= kWithMembershipRequests || request->kind < kFirstMembershipRequest);
+  }
+
+  /// The v2 store is in no database: it is what the newest snapshot and the log behind it say.
+  absl::Status ReadV2Store(const raft::MemoryStorage& log, const Cluster& members, Index applied,
+                           v2store::Store* store) const {
+    member::V2Tree tree(store, members.local(), members.id(), cluster::kMaxLearners);
+    KVORUM_ASSIGN_OR_RETURN(const raft::Snapshot snapshot, log.GetSnapshot());
+    if (!snapshot.empty()) tree.Recover(snapshot, members, logger_);
+    KVORUM_RETURN_IF_ERROR(tree.Replay(log, applied));
+    if (options_.target < kWithoutV2 || !store->HasUserKeys()) return absl::OkStatus();
+    return absl::FailedPreconditionError(
+        fmt::format("{} has keys of the v2 API, with which etcd {} does not start: remove them first",
+                    options_.data_dir, Text(options_.target)));
   }
 
   absl::Status ChooseVersions(Cluster* members) {
@@ -183,9 +213,10 @@ class Migration {
     return absl::OkStatus();
   }
 
-  absl::Status WriteSnapshot(const Cluster& members, backend::AppliedPosition position) {
+  absl::Status WriteSnapshot(const Cluster& members, const v2store::Store& v2_store,
+                             backend::AppliedPosition position) {
     snap::Snapshotter files(&env_, layout_.snap_dir, &logger_, nullptr);
-    return files.Save({.data = Bytes::Copy(cluster::V2StoreJson(members)),
+    return files.Save({.data = Bytes::Copy(v2_store.SaveView()->ToJson()),
                        .metadata = {.conf_state = members.conf_state(),
                                     .index = Index(position.index),
                                     .term = Term(position.term)}});

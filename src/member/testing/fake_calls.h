@@ -16,6 +16,8 @@ class FakeCalls : public PeerCalls {
   /// What a member of that URL says of its versions; of another URL, `version`, where that is not empty.
   std::map<std::string, std::string> versions;
   std::string version;
+  /// Whether they say that they are Kvorum.
+  bool kvorum = true;
   std::function<absl::StatusOr<int64_t>(const std::string& url, LeaseId id)> on_renew;
   std::function<absl::StatusOr<lease::LeaseView>(const std::string& url, LeaseId id)> on_time_to_live;
   std::function<absl::StatusOr<mvcc::HashResult>(const std::string& url, int64_t revision)> on_hash;
@@ -43,7 +45,7 @@ class FakeCalls : public PeerCalls {
     const auto found = versions.find(urls.at(0));
     const std::string server = found == versions.end() ? version : found->second;
     if (server.empty()) return done(Nobody());
-    done(PeerVersions{.server = server, .cluster = "not_decided"});
+    done(PeerVersions{.server = server, .cluster = "not_decided", .kvorum = kvorum ? "0.1.0" : ""});
   }
   void DowngradeEnabled(Urls, MonotonicTime, Done<bool> done) override { done(Nobody()); }
 

@@ -21,10 +21,11 @@ namespace kvorum::member {
 class FakeClock final : public Clock {
  public:
   MonotonicTime Now() const override { return now_; }
-  WallTime WallNow() const override { return WallTime(now_.time_since_epoch()); }
+  WallTime WallNow() const override { return WallTime(kBegin + now_.time_since_epoch()); }
   void Set(MonotonicTime now) { now_ = now; }
 
  private:
+  static constexpr std::chrono::seconds kBegin{1'600'000'000};
   MonotonicTime now_{std::chrono::hours(1)};
 };
 

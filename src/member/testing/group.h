@@ -133,6 +133,13 @@ class Group {
     request.set_lease(lease);
     return Do(world, RequestKind::kPut, request, patience);
   }
+  std::optional<Member::V2Outcome> DoV2(World& world, v2store::Request request,
+                                        std::chrono::milliseconds patience = std::chrono::seconds(1)) {
+    auto& outcome = outcomes_.emplace_back();
+    world.ProposeV2(std::move(request), &outcome);
+    Wait(patience, [&outcome] { return outcome.has_value(); });
+    return outcome;
+  }
   std::optional<absl::Status> Read(World& world, std::chrono::milliseconds patience) {
     auto& result = statuses_.emplace_back();
     absl::AnyInvocable<void(absl::Status)> done = [&result](absl::Status status) { result = status; };
@@ -319,6 +326,7 @@ class Group {
   bool ending_ = false;
   // Members write into these as long as they live.
   std::deque<std::optional<ApplyResult>> results_;
+  std::deque<std::optional<Member::V2Outcome>> outcomes_;
   std::deque<std::optional<absl::Status>> statuses_;
   std::deque<std::optional<Members>> members_;
   std::map<uint64_t, Node> nodes_;

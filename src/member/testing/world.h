@@ -163,6 +163,38 @@ class World {
     request.set_lease(lease);
     return Do(RequestKind::kPut, request);
   }
+  /// The same for the v2 API.
+  void ProposeV2(v2store::Request request, std::optional<Member::V2Outcome>* outcome) {
+    member_->ProposeV2(std::move(request), MonotonicTime::max(), [outcome](Member::V2Outcome got) {
+      EXPECT_FALSE(outcome->has_value());
+      *outcome = std::move(got);
+    });
+  }
+  Member::V2Outcome DoV2(v2store::Request request) {
+    std::optional<Member::V2Outcome> outcome;
+    ProposeV2(std::move(request), &outcome);
+    for (int i = 0; i < 1000 && !outcome; ++i) {
+      Settle();
+      if (!outcome) Advance(std::chrono::milliseconds(50));
+    }
+    EXPECT_TRUE(outcome);
+    return outcome ? *std::move(outcome) : Member::V2Outcome{.status = absl::UnknownError("no outcome")};
+  }
+  /// The v2 store as a snapshot has it, but for what is this member's own: the counters of what it was asked,
+  /// and how long keys had to live when it applied an event.
+  std::string V2Json() {
+    std::string json = member_->v2_store().SaveView()->ToJson();
+    json.resize(json.find("\"Stats\":{"));
+    const std::string ttl = "\"ttl\":";
+    std::string out;
+    size_t from = 0;
+    for (size_t at = 0; (at = json.find(ttl, from)) != std::string::npos;) {
+      out += json.substr(from, at - from);
+      from = json.find(',', at) + 1;
+    }
+    return out + json.substr(from);
+  }
+
   /// The newest value; nothing where there is no such key.
   std::optional<std::string> Get(const std::string& key) {
     const auto reply = ReadRangeOf(key, "");
