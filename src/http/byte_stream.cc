@@ -68,6 +68,11 @@ class SocketStream final : public ByteStream {
                             });
   }
 
+  void WaitReadable(std::shared_ptr<User> user) override {
+    socket_.async_wait(asio::socket_base::wait_read,
+                       [user = std::move(user)](const boost::system::error_code&) { user->OnReadable(); });
+  }
+
   ssize_t Write(const iovec* pieces, int count) override {
     if (!socket_.is_open()) return -1;
     msghdr message{};

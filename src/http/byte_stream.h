@@ -20,6 +20,8 @@ class ByteStream {
     virtual ~User() = default;
     /// `size` bytes are in the buffer; 0: the other side sends no more, or the stream broke (`broken`).
     virtual void OnRead(size_t size, bool broken) = 0;
+    /// Something can be read, or the stream ended. Only for users that call WaitReadable.
+    virtual void OnReadable() {}
     /// Write may take more now, or says that the stream broke.
     virtual void OnWritable() = 0;
   };
@@ -28,6 +30,8 @@ class ByteStream {
 
   /// Reads some bytes into `buffer`, which stays valid until OnRead. One at a time.
   virtual void Read(char* buffer, size_t size, std::shared_ptr<User> user) = 0;
+  /// Calls OnReadable once, and needs no buffer until then. Instead of a Read, not beside one.
+  virtual void WaitReadable(std::shared_ptr<User> user) = 0;
   /// Takes what it can at once: the number of bytes, 0 when it would have to wait, -1 when the stream broke.
   virtual ssize_t Write(const iovec* pieces, int count) = 0;
   /// Calls OnWritable once. One at a time.

@@ -20,6 +20,7 @@ class FakeStream final : public ByteStream {
     size_ = size;
     user_ = std::move(user);
   }
+  void WaitReadable(std::shared_ptr<User>) override {}
   ssize_t Write(const iovec* pieces, int count) override {
     ssize_t size = 0;
     for (int i = 0; i < count; ++i) size += static_cast<ssize_t>(pieces[i].iov_len);

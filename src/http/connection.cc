@@ -52,7 +52,23 @@ void Connection::Start() {
 
 void Connection::Read() {
   reading_ = true;
+  if (session_ != nullptr && session_->Resting()) {
+    buffer_.reset();
+    return stream_->WaitReadable(shared_from_this());
+  }
+  ReadIntoBuffer();
+}
+
+void Connection::ReadIntoBuffer() {
+  if (buffer_ == nullptr) {
+    buffer_size_ = kSmallBuffer;
+    buffer_.reset(new char[buffer_size_]);
+  }
   stream_->Read(buffer_.get(), buffer_size_, shared_from_this());
+}
+
+void Connection::OnReadable() {
+  if (!closed_) ReadIntoBuffer();
 }
 
 void Connection::OnRead(size_t size, bool broken) {
@@ -155,6 +171,7 @@ void Connection::OnWritable() {
 void Connection::Flush() {
   if (session_ == nullptr || write_blocked_ || write_closed_) {
     flush_wanted_ = false;
+    if (write_blocked_ && session_->Broken()) Close();
     return;
   }
   flushing_ = true;

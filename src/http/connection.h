@@ -39,11 +39,13 @@ class Connection final : public SessionHost,
   void WantFlush() override;
 
   void OnRead(size_t size, bool broken) override;
+  void OnReadable() override;
   void OnWritable() override;
   void OnTurnEnd() override;
 
  private:
   void Read();
+  void ReadIntoBuffer();
   /// Feeds what is in the buffer to the session, for a limited time; the rest has its turn after others.
   void ReceiveBuffered();
   void Receive(std::string_view data, MonotonicTime now);
@@ -66,7 +68,7 @@ class Connection final : public SessionHost,
   std::unique_ptr<Session> session_;  // null until the protocol is known
   std::string first_bytes_;           // of a connection whose protocol is not known
 
-  std::unique_ptr<char[]> buffer_;
+  std::unique_ptr<char[]> buffer_;  // null while the session rests
   size_t buffer_size_;
   size_t begin_ = 0;  // of what is in the buffer and not yet fed
   size_t end_ = 0;

@@ -39,16 +39,7 @@ std::string_view DateNow(WallTime now) {
   return text;
 }
 
-/// Without what would end a header line.
-std::string HeaderValue(std::string_view value) {
-  std::string clean(value);
-  for (char& c : clean) {
-    if (c == '\r' || c == '\n' || c == '\0') c = ' ';
-  }
-  return clean;
-}
-
-/// The head of a response in the making.
+/// The head of a response in the making, or its trailers.
 class HeadText {
  public:
   void Add(std::string_view text) { text_.append(text.data(), text.data() + text.size()); }
@@ -57,8 +48,13 @@ class HeadText {
     Add({digits.data(), digits.size()});
   }
   void Add(int number) { Add(static_cast<uint64_t>(number)); }
+  /// With the name as people and their scripts know it, "Content-Type", and without what would end the line.
   void AddHeader(std::string_view name, std::string_view value) {
-    Add(name);
+    char before = '-';
+    for (char c : name) {
+      if (before == '-' && c >= 'a' && c <= 'z') c = static_cast<char>(c - ('a' - 'A'));
+      text_.push_back(before = c);
+    }
     Add(": ");
     const size_t begin = text_.size();
     Add(value);
@@ -197,11 +193,13 @@ class Http1Session::Exchange final : public ResponseWriter {
     if (Over()) return;
     KVORUM_CHECK(head_sent, "an end before the head");
     if (chunked_ && !no_body_) {
-      Put("0\r\n");
+      HeadText end;
+      end.Add("0\r\n");
       if (parser.wants_trailers) {
-        for (const auto& [name, value] : trailers) Put(fmt::format("{}: {}\r\n", name, HeaderValue(value)));
+        for (const auto& [name, value] : trailers) end.AddHeader(name, value);
       }
-      Put("\r\n");
+      end.Add("\r\n");
+      Put(end.view());
     }
     if (!no_body_ && length_ && *length_ > 0) keep_alive = false;  // shorter than was promised
     Finish();
@@ -210,6 +208,7 @@ class Http1Session::Exchange final : public ResponseWriter {
   void Abort(uint32_t) override {
     if (Over()) return;
     keep_alive = false;
+    session_->broken_ = true;
     Finish();
   }
 
@@ -278,17 +277,17 @@ class Http1Session::Exchange final : public ResponseWriter {
     }
     const bool has_length = length_ && !never_body;
     if (has_length) {
-      head.Add("content-length: ");
+      head.Add("Content-Length: ");
       head.Add(*length_);
       head.Add("\r\n");
     }
-    if (!has_date) head.AddHeader("date", DateNow(loop().clock().WallNow()));
+    if (!has_date) head.AddHeader("Date", DateNow(loop().clock().WallNow()));
     if (!has_length && !never_body) {
       if (!has_body) {
-        if (!no_body_) head.Add("content-length: 0\r\n");
+        if (!no_body_) head.Add("Content-Length: 0\r\n");
       } else if (parser.minor_version >= 1) {
         chunked_ = true;
-        head.Add("transfer-encoding: chunked\r\n");
+        head.Add("Transfer-Encoding: chunked\r\n");
       } else {
         keep_alive = false;  // the end of the connection is the end of the body
       }
@@ -297,9 +296,9 @@ class Http1Session::Exchange final : public ResponseWriter {
     if (parser.expects_continue && !continued && !parser.is_done()) keep_alive = false;
     if (!parser.keep_alive() || session_->draining_ || session_->end_received_) keep_alive = false;
     if (!keep_alive) {
-      head.Add("connection: close\r\n");
+      head.Add("Connection: close\r\n");
     } else if (parser.minor_version == 0) {
-      head.Add("connection: keep-alive\r\n");
+      head.Add("Connection: keep-alive\r\n");
     }
     head.Add("\r\n");
     Put(head.view());
@@ -442,7 +441,9 @@ void Http1Session::Refuse(std::string_view status, std::string_view detail) {
 
 void Http1Session::ReceiveEnd() {
   end_received_ = now_ = host_->loop().clock().Now();
-  if (exchange_ == nullptr || !exchange_->started || !exchange_->parser.is_done()) {
+  // Who waits for what may never happen and sends no more has gone away.
+  const bool rests = Resting() && output_.empty();
+  if (exchange_ == nullptr || !exchange_->started || !exchange_->parser.is_done() || rests) {
     // No further request can come, and one that is incomplete stays so.
     if (exchange_ != nullptr && exchange_->sink != nullptr && !exchange_->ended) exchange_->sink->OnAbort();
     exchange_.reset();
@@ -466,6 +467,11 @@ void Http1Session::Written() {
     if (!exchange_->ended) exchange_->sink->OnWritable();
   }
   if (exchange_ == nullptr && !pending_.empty()) host_->WantFlush();
+}
+
+bool Http1Session::Resting() const {
+  return exchange_ != nullptr && exchange_->received_end && exchange_->head_sent && !exchange_->ended &&
+         pending_.empty();
 }
 
 bool Http1Session::WantsInput() const {

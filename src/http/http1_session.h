@@ -19,6 +19,8 @@ class Http1Session final : public Session {
   bool Produce(size_t limit) override;
   void Written() override;
   bool WantsInput() const override;
+  bool Resting() const override;
+  bool Broken() const override { return broken_; }
   bool Finished() const override { return closing_ && exchange_ == nullptr; }
   void Drain() override;
   std::optional<MonotonicTime> Tick(MonotonicTime now) override;
@@ -43,6 +45,7 @@ class Http1Session final : public Session {
   std::string pending_;  // input that waits
   std::unique_ptr<Exchange> exchange_;
   bool closing_ = false;  // no request will be read any more
+  bool broken_ = false;   // an exchange was broken off
   bool draining_ = false;
   bool aborted_ = false;
   bool answered_ = false;        // a request, once

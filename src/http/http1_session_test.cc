@@ -43,7 +43,7 @@ class Http1SessionTest : public ::testing::Test {
 TEST_F(Http1SessionTest, AnswersWithLengthAndDate) {
   const std::string answer = Exchange(Get("/hello?a=b"));
   EXPECT_THAT(answer,
-              StartsWith("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 5\r\ndate: "));
+              StartsWith("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\nDate: "));
   EXPECT_THAT(answer, EndsWith(" GMT\r\n\r\nhello"));
   EXPECT_EQ(handler_.last_query, "a=b");
   EXPECT_EQ(handler_.last_authority, "a");
@@ -121,7 +121,7 @@ TEST_F(Http1SessionTest, ReadsAChunkedBodyByteByByte) {
     Exchange("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
     for (const char c : body) answer += Exchange({&c, 1});
   }
-  EXPECT_THAT(answer, HasSubstr("content-length: 0\r\n"));
+  EXPECT_THAT(answer, HasSubstr("Content-Length: 0\r\n"));
   EXPECT_THAT(answer, EndsWith("\r\n\r\nx"));
 }
 
@@ -136,32 +136,32 @@ TEST_F(Http1SessionTest, AStreamedChunkIsDeliveredAtOnce) {
 TEST_F(Http1SessionTest, SendsChunksWithTrailersForWhoWantsThem) {
   EXPECT_THAT(Exchange(Get("/chunks")), EndsWith("\r\n\r\n3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n"));
   EXPECT_THAT(Exchange(Get("/chunks", "TE: trailers\r\n")),
-              EndsWith("\r\n\r\n3\r\none\r\n3\r\ntwo\r\n0\r\nx-end: 1\r\n\r\n"));
+              EndsWith("\r\n\r\n3\r\none\r\n3\r\ntwo\r\n0\r\nX-End: 1\r\n\r\n"));
 }
 
 TEST_F(Http1SessionTest, EndsTheBodyWithTheConnectionForHttp10) {
   const std::string answer = Exchange("GET /chunks HTTP/1.0\r\n\r\n");
   EXPECT_THAT(answer, StartsWith("HTTP/1.0 200 OK\r\n"));
-  EXPECT_THAT(answer, EndsWith("connection: close\r\n\r\nonetwo"));
+  EXPECT_THAT(answer, EndsWith("Connection: close\r\n\r\nonetwo"));
   EXPECT_TRUE(driver().finished());
 }
 
 TEST_F(Http1SessionTest, KeepsAnHttp10ConnectionOnlyWhenAsked) {
   EXPECT_THAT(Exchange("GET /hello HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"),
-              HasSubstr("connection: keep-alive\r\n"));
+              HasSubstr("Connection: keep-alive\r\n"));
   EXPECT_FALSE(driver().finished());
-  EXPECT_THAT(Exchange("GET /hello HTTP/1.0\r\n\r\n"), HasSubstr("connection: close\r\n"));
+  EXPECT_THAT(Exchange("GET /hello HTTP/1.0\r\n\r\n"), HasSubstr("Connection: close\r\n"));
   EXPECT_TRUE(driver().finished());
 }
 
 TEST_F(Http1SessionTest, ClosesWhenTheClientSaysSo) {
-  EXPECT_THAT(Exchange(Get("/hello", "Connection: close\r\n")), HasSubstr("connection: close\r\n"));
+  EXPECT_THAT(Exchange(Get("/hello", "Connection: close\r\n")), HasSubstr("Connection: close\r\n"));
   EXPECT_TRUE(driver().finished());
 }
 
 TEST_F(Http1SessionTest, HeadHasTheLengthButNoBody) {
   const std::string answer = Exchange("HEAD /hello HTTP/1.1\r\nHost: a\r\n\r\n");
-  EXPECT_THAT(answer, HasSubstr("content-length: 5\r\n"));
+  EXPECT_THAT(answer, HasSubstr("Content-Length: 5\r\n"));
   EXPECT_THAT(answer, EndsWith("GMT\r\n\r\n"));
 }
 
@@ -180,7 +180,7 @@ TEST_F(Http1SessionTest, AnEarlyAnswerReplacesContinueAndCloses) {
   const std::string answer =
       Exchange("POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n");
   EXPECT_THAT(answer, StartsWith("HTTP/1.1 200 OK"));
-  EXPECT_THAT(answer, HasSubstr("connection: close"));
+  EXPECT_THAT(answer, HasSubstr("Connection: close"));
   EXPECT_TRUE(driver().finished());
 }
 
@@ -279,7 +279,7 @@ TEST_F(Http1SessionTest, DrainingFinishesTheRunningExchange) {
   driver().Drain();
   EXPECT_FALSE(driver().finished());
   EXPECT_THAT(OnHeld([](ResponseWriter& writer) { writer.Reply(200, {}, "held"); }),
-              HasSubstr("connection: close"));
+              HasSubstr("Connection: close"));
   EXPECT_TRUE(driver().finished());
 }
 
@@ -293,6 +293,23 @@ TEST_F(Http1SessionTest, AHalfClosedClientStillGetsItsAnswer) {
   Exchange(Get("/hold"));
   driver().FeedEnd();
   EXPECT_THAT(OnHeld([](ResponseWriter& writer) { writer.Reply(200, {}, "held"); }), EndsWith("held"));
+  EXPECT_TRUE(driver().finished());
+}
+
+TEST_F(Http1SessionTest, AHalfClosedClientThatOnlyWaitsIsGone) {
+  Exchange(Get("/hold"));
+  OnHeld([](ResponseWriter& writer) { writer.SendHead(200, {}); });
+  driver().FeedEnd();
+  EXPECT_EQ(handler_.aborted, 1);
+  EXPECT_TRUE(driver().finished());
+}
+
+TEST_F(Http1SessionTest, WhatWaitsIsToldOfTheEnd) {
+  Exchange(Get("/hold"));
+  driver().Drain();
+  EXPECT_EQ(handler_.drained, 1);
+  EXPECT_FALSE(driver().finished());
+  OnHeld([](ResponseWriter& writer) { writer.Reply(200, {}, "held"); });
   EXPECT_TRUE(driver().finished());
 }
 

@@ -366,6 +366,7 @@ TEST_F(Http2SessionTest, DrainingServesRunningStreamsAndThenEnds) {
   EXPECT_EQ(peer().exchanges[late].body, "hello");
   EXPECT_EQ(peer().goaways, (std::vector<uint32_t>{NGHTTP2_NO_ERROR, NGHTTP2_NO_ERROR}));
   EXPECT_FALSE(driver().finished());
+  EXPECT_EQ(handler_.drained, 1);
   OnHeld([](ResponseWriter& writer) { writer.Reply(200, {}, "held"); });
   Talk();
   EXPECT_EQ(peer().exchanges[running].body, "held");

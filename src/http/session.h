@@ -40,6 +40,10 @@ class Session {
 
   /// False while the session wants no input before output has left.
   virtual bool WantsInput() const = 0;
+  /// No input is expected for long: a response is under way that may take as long as it likes.
+  virtual bool Resting() const { return false; }
+  /// What is in `output()` is not worth waiting for.
+  virtual bool Broken() const { return false; }
   /// The connection should be closed when `output()` is empty.
   virtual bool Finished() const = 0;
 

@@ -176,6 +176,7 @@ class TestHandler final : public Handler {
   int started = 0;
   int aborted = 0;
   int writable = 0;
+  int drained = 0;
   size_t body_bytes = 0;
   int body_ends = 0;
   ResponseWriter* held = nullptr;
@@ -198,6 +199,7 @@ class TestHandler final : public Handler {
       handler_->held = nullptr;
     }
     void OnWritable() override { ++handler_->writable; }
+    void OnDrain() override { ++handler_->drained; }
 
    private:
     TestHandler* const handler_;
