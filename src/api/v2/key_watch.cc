@@ -146,6 +146,7 @@ void KeyWatch::Deliver(const Bytes& body) {
     if (stuck == 0) undelivered_ = 0;
     if (undelivered_ >= kMaxUndelivered || stuck > kMaxUndeliveredBytes) {
       ended_ = true;
+      watcher_.reset();
       return writer_.Abort(kHttp2Cancel);
     }
   }
