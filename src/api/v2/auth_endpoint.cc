@@ -273,7 +273,10 @@ void AuthEndpoint::Enable(ExchangePtr exchange) {
 
 void AuthEndpoint::SetEnabled(const ExchangePtr& exchange, bool enabled) {
   Apply(exchange, AuthStore::Change::kUpdate, std::string(kEnabledPath), enabled ? "true" : "false",
-        [](const ExchangePtr& done, AuthStore::Outcome) { ReplyNothing(done); });
+        [](const ExchangePtr& done, AuthStore::Outcome outcome) {
+          if (outcome == AuthStore::Outcome::kDone) return ReplyNothing(done);
+          done->ReplyMessage(kInternalError, "Internal Server Error");
+        });
 }
 
 // ---- Users.

@@ -5,6 +5,7 @@
 namespace kvorum::api_v2 {
 namespace {
 
+constexpr int kNoContent = 204;
 constexpr int kUnauthorized = 401;
 constexpr int kTooLarge = 413;
 constexpr int kUnavailable = 503;
@@ -98,11 +99,8 @@ void Exchange::ReplyMessage(int status, std::string_view message) {
   if (writer_ != nullptr) api_v2::ReplyMessage(*writer_, status, message, std::move(headers_));
 }
 
-void Exchange::ReplyEmpty(int status) {
-  if (writer_ == nullptr) return;
-  constexpr int kNoContent = 204;
-  if (status == kNoContent) return writer_->SendOnlyHead(status, headers_);
-  writer_->Reply(status, std::move(headers_), "");
+void Exchange::ReplyNoContent() {
+  if (writer_ != nullptr) writer_->SendOnlyHead(kNoContent, headers_);
 }
 
 void Exchange::ReplyPlain(int status, std::string_view text) {

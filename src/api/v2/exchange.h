@@ -29,7 +29,7 @@ class Exchange final {
   // One of these, once.
   void ReplyJson(int status, std::string_view body);
   void ReplyMessage(int status, std::string_view message);
-  void ReplyEmpty(int status);
+  void ReplyNoContent();
   /// Go's plain error.
   void ReplyPlain(int status, std::string_view text);
 

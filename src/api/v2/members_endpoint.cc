@@ -21,7 +21,6 @@ constexpr std::string_view kMembersPath = "/v2/members";
 
 constexpr int kOk = 200;
 constexpr int kCreated = 201;
-constexpr int kNoContent = 204;
 constexpr int kBadRequest = 400;
 constexpr int kNotFound = 404;
 constexpr int kMethodNotAllowed = 405;
@@ -30,6 +29,9 @@ constexpr int kGone = 410;
 constexpr int kUnsupportedType = 415;
 constexpr int kInternalError = 500;
 constexpr int kUnavailable = 503;
+
+/// What no change may be about: a change of the membership that changes nothing has it.
+constexpr MemberId kNoMember(0);
 
 using Members = std::vector<cluster::Member>;
 using Urls = std::vector<std::string>;
@@ -200,9 +202,8 @@ std::optional<MemberId> MembersEndpoint::IdOf(const ExchangePtr& exchange, const
     return std::nullopt;
   }
   const std::optional<MemberId> id = ParseId(rest);
-  if (id && *id != MemberId(0)) return id;
-  exchange->ReplyMessage(kNotFound, fmt::format("No such member: {}", id ? cluster::IdText(0) : rest));
-  return std::nullopt;
+  if (!id) exchange->ReplyMessage(kNotFound, fmt::format("No such member: {}", rest));
+  return id;
 }
 
 std::optional<Urls> MembersEndpoint::UrlsOf(const ExchangePtr& exchange, const std::string& content_type,
@@ -269,17 +270,19 @@ void MembersEndpoint::Update(const ExchangePtr& exchange, const std::string& res
   if (!id) return;
   std::optional<Urls> urls = UrlsOf(exchange, content_type, body);
   if (!urls) return;
+  if (*id == kNoMember) return exchange->ReplyMessage(kNotFound, "No such member: 0");
   member_.UpdateMember(*id, *std::move(urls), Deadline(exchange),
                        OnLoop(exchange, cluster::IdText(id->value()),
-                              [](const ExchangePtr& done, const Members&) { done->ReplyEmpty(kNoContent); }));
+                              [](const ExchangePtr& done, const Members&) { done->ReplyNoContent(); }));
 }
 
 void MembersEndpoint::Remove(const ExchangePtr& exchange, const std::string& rest) {
   const std::optional<MemberId> id = IdOf(exchange, rest);
   if (!id) return;
+  if (*id == kNoMember) return exchange->ReplyMessage(kNotFound, "No such member: 0");
   const std::string text = cluster::IdText(id->value());
-  auto done = OnLoop(exchange, text,
-                     [](const ExchangePtr& removed, const Members&) { removed->ReplyEmpty(kNoContent); });
+  auto done =
+      OnLoop(exchange, text, [](const ExchangePtr& removed, const Members&) { removed->ReplyNoContent(); });
   member_.RemoveMember(*id, Deadline(exchange),
                        [exchange, text, done = std::move(done)](absl::StatusOr<Members> members) mutable {
                          if (members.ok() || members.status().message() != "membership: ID removed") {

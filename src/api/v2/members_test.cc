@@ -121,7 +121,8 @@ TEST_F(V2Members, NeedsAnId) {
       EXPECT_EQ(response.Header("x-etcd-cluster-id"), "def");
     }
     for (const char* id : {"zz", "0", "10000000000000000", "-1", "1/"}) {
-      const Response response = Ask(method, std::string("/v2/members/") + id);
+      const Response response =
+          Ask(method, std::string("/v2/members/") + id, R"({"peerURLs":["http://a:1"]})");
       EXPECT_EQ(response.status, 404);
       EXPECT_EQ(response.body, Message(std::string("No such member: ") + id));
     }
