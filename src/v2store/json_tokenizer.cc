@@ -2,10 +2,25 @@
 
 #include <algorithm>
 
+#include "base/go_json.h"
+
 namespace kvorum::v2store {
 namespace {
 
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }
+
+constexpr std::string_view kReplacement = "\xef\xbf\xbd";  // U+FFFD
+
+/// How many bytes of a string stand for themselves: characters that are neither its end nor an escape.
+size_t PlainLength(std::string_view text) {
+  size_t i = 0;
+  while (i < text.size() && text[i] != '"' && text[i] != '\\' && static_cast<uint8_t>(text[i]) >= 0x20) {
+    const size_t length = static_cast<uint8_t>(text[i]) < 0x80 ? 1 : Utf8SequenceLength(text.substr(i));
+    if (length == 0) break;
+    i += length;
+  }
+  return i;
+}
 
 void AppendUtf8(std::string& out, uint32_t c) {
   const auto more = [&](int shift) { out += static_cast<char>(0x80 | (c >> shift & 0x3f)); };
@@ -142,30 +157,29 @@ JsonTokenizer::Token JsonTokenizer::Number() {
 
 bool JsonTokenizer::String() {
   rest_.remove_prefix(1);
-  const auto plain = [this] {
-    return static_cast<size_t>(
-        std::find_if(rest_.begin(), rest_.end(),
-                     [](char c) { return c == '"' || c == '\\' || static_cast<uint8_t>(c) < 0x20; }) -
-        rest_.begin());
-  };
-  size_t length = plain();
-  if (length < rest_.size() && rest_[length] == '"') {
-    text_ = rest_.substr(0, length);
-    rest_.remove_prefix(length + 1);
-    return true;
-  }
   unescaped_.clear();
-  for (;; length = plain()) {
-    unescaped_ += rest_.substr(0, length);
-    rest_.remove_prefix(length);
+  for (bool whole = true;; whole = false) {
+    const std::string_view plain = rest_.substr(0, PlainLength(rest_));
+    rest_.remove_prefix(plain.size());
+    if (whole) {
+      text_ = plain;
+    } else {
+      unescaped_ += plain;
+    }
     if (rest_.empty()) return false;
     const char c = rest_.front();
     rest_.remove_prefix(1);
-    if (c == '"') break;
-    if (c != '\\' || !Escape()) return false;
+    if (c == '"') {
+      if (!whole) text_ = unescaped_;
+      return true;
+    }
+    if (whole) unescaped_ = plain;
+    if (static_cast<uint8_t>(c) >= 0x80) {
+      unescaped_ += kReplacement;
+    } else if (c != '\\' || !Escape()) {
+      return false;
+    }
   }
-  text_ = unescaped_;
-  return true;
 }
 
 bool JsonTokenizer::Escape() {

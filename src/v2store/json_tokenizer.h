@@ -9,8 +9,8 @@
 namespace kvorum::v2store {
 
 /// Reads a JSON text (RFC 8259) token by token, without recursion and without a tree of values: snapshots are
-/// large, and as deep as a client made its paths. Bytes that are no UTF-8 pass as they are; half a surrogate
-/// pair becomes U+FFFD.
+/// large, and as deep as a client made its paths. For bytes that are no UTF-8, and for half a surrogate pair,
+/// U+FFFD stands in.
 ///
 ///     for (auto token = reader.Next(); token != kEnd; token = reader.Next()) { if (token == kError) … }
 class JsonTokenizer {
@@ -57,7 +57,7 @@ class JsonTokenizer {
   std::string_view rest_;
   const size_t max_depth_;
   std::string_view text_;
-  std::string unescaped_;   // what text_ is where there were escapes
+  std::string unescaped_;   // what text_ is where it is not as it was written
   std::vector<bool> open_;  // the objects (true) and arrays begun and not ended
   Expect expect_ = Expect::kValue;
   bool failed_ = false;
