@@ -345,9 +345,70 @@ def statistics_have_etcds_form():
         assert shapes[0] == shapes[1], shapes
 
 
+def auth_is_one_in_a_cluster_with_etcd():
+    with Cluster([]) as cluster:
+        cluster.new_member("kvorum", flags=FLAGS + ["--cluster-version-limit=3.4", "--snapshot-count=20"])
+        for _ in range(2):
+            cluster.new_member("etcd", flags=FLAGS + ["--snapshot-count=20"])
+        cluster.start()
+        everybody = range(3)
+
+        def knows_the_version(member):
+            return "not_decided" not in ask(cluster, "GET", "/version", member=member).text
+
+        for member in everybody:
+            wait_until(lambda m=member: knows_the_version(m), "there is a version")
+
+        def change(member, method, path, body=None, credentials=None):
+            answer = ask(cluster, method, "/v2/auth/" + path, body, credentials=credentials, member=member)
+            assert answer.status in (200, 201), answer
+
+        def everywhere(status, method, path, credentials=None):
+            """Sooner or later: checks are made by what each member knows."""
+
+            def says_so(member):
+                return ask(cluster, method, path, "value=1", FORM, credentials, member).status == status
+
+            for member in everybody:
+                wait_until(lambda m=member: says_so(m),
+                           f"{cluster.members[member].kind} says {status} to {method} {path} of {credentials}")
+
+        change(1, "PUT", "users/root", user("root", password="rootpw"))
+        change(0, "PUT", "roles/r", role("r", permissions=rights(["/a/*"], ["/a/*"])))
+        change(1, "PUT", "users/theirs", user("theirs", password="pässwörd", roles=["r"]))
+        change(0, "PUT", "users/ours", user("ours", password="geheimniß", roles=["r"]))
+        change(0, "PUT", "enable")
+        everywhere(200, "GET", "/v2/auth/users", "root:rootpw")
+        everywhere(401, "GET", "/v2/auth/users")
+        change(2, "PUT", "roles/guest", role("guest", revoke=rights(["/*"], ["/*"])), "root:rootpw")
+        for restarted in (False, True):
+            everywhere(401, "GET", "/v2/keys/a/x")
+            for name, password in (("theirs", "pässwörd"), ("ours", "geheimniß")):
+                ask(cluster, "PUT", "/v2/keys/a/x", "value=1", FORM, f"{name}:{password}")
+                everywhere(200, "GET", "/v2/keys/a/x", f"{name}:{password}")
+                everywhere(401, "GET", "/v2/keys/b", f"{name}:{password}")
+                everywhere(401, "PUT", "/v2/keys/a/x", f"{name}:wrong")
+            if restarted:
+                continue
+            for i in range(60):  # past some snapshots
+                assert ask(cluster, "PUT", f"/v2/keys/a/{i}", "value=1", FORM, "ours:geheimniß", i % 3).status == 201
+            for member in cluster.members:
+                member.kill()
+            for member in cluster.members:
+                member.start(cluster.initial_cluster())
+            cluster.wait_ready()
+        change(0, "PUT", "users/theirs", user("theirs", password="new"), "root:rootpw")
+        everywhere(401, "GET", "/v2/keys/a/x", "theirs:pässwörd")
+        everywhere(200, "GET", "/v2/keys/a/x", "theirs:new")
+        change(2, "DELETE", "users/ours", credentials="root:rootpw")
+        everywhere(401, "GET", "/v2/keys/a/x", "ours:geheimniß")
+        change(1, "DELETE", "enable", credentials="root:rootpw")
+        everywhere(200, "GET", "/v2/keys/a/x")
+
+
 TESTS = [
     users_and_roles_are_etcds, enabled_auth_lets_the_same_pass, any_sequence_has_the_same_answers, members_are_etcds,
-    statistics_have_etcds_form
+    statistics_have_etcds_form, auth_is_one_in_a_cluster_with_etcd
 ]
 
 if __name__ == "__main__":

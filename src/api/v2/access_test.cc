@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <thread>
+
 #include "absl/strings/escaping.h"
 #include "api/v2/auth_table.h"
 #include "api/v2/testing/served.h"
@@ -294,6 +297,30 @@ TEST_F(V2Access, UsersMayDoWhatOneOfTheirRolesSays) {
   const Response denied = Ask("GET", "/v2/keys/y", "", "u:pw");
   EXPECT_THAT(denied.body, HasSubstr("\"errorCode\":110"));
   EXPECT_EQ(denied.Header("x-etcd-index"), "0");
+}
+
+TEST_F(V2Access, AFloodOfWrongPasswordsIsRefusedAndLeavesOthersAlone) {
+  EnableAuth();
+  EXPECT_EQ(Ask("GET", "/v2/auth/users", "", "root:rootpw").status, 200);  // remembered from now on
+  absl::Notification released;
+  served_.HoldPasswords(&released);
+  std::atomic<int> busy{0};
+  std::atomic<int> denied{0};
+  std::vector<std::thread> flood;
+  for (int i = 0; i < 20; ++i) {
+    flood.emplace_back([&, i] {
+      const Response response =
+          Ask("GET", i % 2 == 0 ? "/v2/auth/users" : "/v2/keys/k", "", fmt::format("root:wrong{}", i));
+      if (response.status == 503 && response.body.find(kBusyText) != std::string::npos) ++busy;
+      if (response.status == 401) ++denied;
+    });
+  }
+  while (busy < 12) std::this_thread::yield();
+  EXPECT_EQ(Ask("GET", "/v2/auth/users", "", "root:rootpw").status, 200);
+  released.Notify();
+  for (std::thread& client : flood) client.join();
+  EXPECT_EQ(busy, 12);
+  EXPECT_EQ(denied, 8);
 }
 
 TEST_F(V2Access, ANewPasswordCountsAtOnce) {

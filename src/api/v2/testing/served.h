@@ -12,6 +12,7 @@
 #include <string_view>
 #include <utility>
 
+#include "absl/synchronization/notification.h"
 #include "api/v2/handler.h"
 #include "base/check.h"
 #include "fmt/format.h"
@@ -140,6 +141,10 @@ class Served {
     loops_.Stop();
   }
 
+  /// Lets no password be checked until `released`.
+  void HoldPasswords(absl::Notification* released) {
+    password_executor_.Post([released] { released->WaitForNotification(); });
+  }
   /// Asks on a connection of its own.
   Response Ask(const std::string& method, const std::string& target, const std::string& headers = "",
                const std::string& body = "") {
