@@ -76,6 +76,10 @@ class Node {
   /// Null where there is none.
   const Node* Child(std::string_view name) const;
 
+  /// `visit(child)` in the order of their names.
+  template <typename Visit>
+  void ForEachChild(Visit visit) const;
+
   // Changes. REQUIRES: the caller's share is the only one, of this node and all above it.
 
   void SetExpires(std::optional<WallTime> expires) { fields_.expires = expires; }
@@ -118,6 +122,13 @@ struct Node::Chunk {
   mutable std::atomic<uint32_t> shares{1};
   std::vector<const Node*> nodes;  // by name
 };
+
+template <typename Visit>
+void Node::ForEachChild(Visit visit) const {
+  for (const Chunk* chunk : chunks_) {
+    for (const Node* child : chunk->nodes) visit(*child);
+  }
+}
 
 template <typename Enter, typename Leave>
 void Node::Walk(const Node& top, Enter enter, Leave leave) {

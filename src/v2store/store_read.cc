@@ -124,21 +124,10 @@ std::optional<Error> Store::GetJson(std::string_view path, bool recursive, bool 
 }
 
 bool Store::HasUserKeys() const {
-  NodeRef root;
-  {
-    absl::ReaderMutexLock lock(&impl_->mutex);
-    root = impl_->tree.root();
-  }
+  absl::ReaderMutexLock lock(&impl_->mutex);
   bool has = false;
-  const Node* top = root.get();
-  Node::Walk(
-      *top,
-      [&](const Node& node) {
-        if (&node == top) return true;
-        has |= node.name() != "0" && !(node.dir() && node.empty());
-        return false;
-      },
-      [](const Node&) {});
+  impl_->tree.root()->ForEachChild(
+      [&has](const Node& node) { has |= node.name() != "0" && !(node.dir() && node.empty()); });
   return has;
 }
 
