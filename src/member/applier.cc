@@ -16,6 +16,8 @@ constexpr size_t kMaxDeliveries = 64;
 /// How often the log in memory is cut: after so many entries, or so many bytes of them.
 constexpr uint64_t kCutIntervalEntries = 1000;
 constexpr uint64_t kCutIntervalBytes = uint64_t{4} << 20;
+/// What a byte string can hold.
+constexpr size_t kMaxSnapshotDataBytes = UINT32_MAX;
 
 }  // namespace
 
@@ -104,8 +106,8 @@ absl::Status Applier::ApplyEntry(const raft::Entry& entry) {
 absl::Status Applier::ApplyNormal(const raft::Entry& entry) {
   const std::optional<EntryView> view = ParseEntry(entry.data.view());
   if (!view || view->kind == kV2Kind) {
-    KVORUM_RETURN_IF_ERROR(EntryApplier::CheckAppliable(entry));
-    return ApplyV2(entry, *V2RequestOf(entry.data.view(), view));
+    const std::optional<v2store::Request> request = V2RequestOf(entry.data.view(), view);
+    return request ? ApplyV2(entry, *request) : EntryApplier::CheckAppliable(entry);
   }
   Waiter waiter = waiters_.Take(view->id);
   const Want want = waiter.done ? Want::kReply : Want::kEffectOnly;
@@ -117,13 +119,16 @@ absl::Status Applier::ApplyNormal(const raft::Entry& entry) {
 
 absl::Status Applier::ApplyV2(const raft::Entry& entry, const v2store::Request& request) {
   KVORUM_RETURN_IF_ERROR(parts_.entries->ApplyMembershipPut(request));
-  auto applied = std::make_shared<V2Applied>();
-  applied->result = parts_.v2->Apply(request);
-  applied->raft_index =
-      std::max(parts_.state->committed.load(std::memory_order_acquire), entry.index.value());
-  applied->raft_term = entry.term.value();
-  ApplyResult result{.revision = parts_.store->current_revision(), .v2 = std::move(applied)};
-  Finish(waiters_.Take(RequestId(request.id)), std::move(result), kV2Kind);
+  v2store::Result done = parts_.v2->Apply(request);
+  Waiter waiter = waiters_.Take(RequestId(request.id));
+  ApplyResult result;
+  if (waiter.done) {
+    const uint64_t committed = parts_.state->committed.load(std::memory_order_acquire);
+    result.v2 = std::make_shared<V2Applied>(V2Applied{.result = std::move(done),
+                                                      .raft_index = std::max(committed, entry.index.value()),
+                                                      .raft_term = entry.term.value()});
+  }
+  Finish(std::move(waiter), std::move(result), kV2Kind);
   return absl::OkStatus();
 }
 
@@ -250,7 +255,13 @@ SnapshotPoint Applier::PointHere(raft::Term term) {
 void Applier::WithData(SnapshotPoint point, absl::AnyInvocable<void(SnapshotPoint)> done) {
   ports_.background_executor->Post([this, view = parts_.v2->store().SaveView(), point = std::move(point),
                                     done = std::move(done)]() mutable {
-    point.data = Bytes::Copy(view->ToJson());
+    const std::string json = view->ToJson();
+    if (json.size() > kMaxSnapshotDataBytes) {
+      return loop_->Fail(absl::ResourceExhaustedError(
+          fmt::format("the keys of the v2 API take {} bytes in a snapshot, which must not be more than {}",
+                      json.size(), kMaxSnapshotDataBytes)));
+    }
+    point.data = Bytes::Copy(json);
     ports_.apply_executor->Post(
         [this, view = std::move(view), point = std::move(point), done = std::move(done)]() mutable {
           if (!stopped_ && !parts_.state->failed.load()) done(std::move(point));

@@ -41,6 +41,8 @@ class CrashRun {
           CompactSome();
           break;
         case 4:
+          AskV2();
+          break;
         case 5:
         case 6:
         case 7:
@@ -52,9 +54,11 @@ class CrashRun {
     }
     world_.Advance(milliseconds(500));
     const uint32_t before = Hash();
+    const std::string keys = V2Keys();
     CrashAndCheck();
     world_.Advance(milliseconds(500));
     Check(Hash() == before, "the same log gives the same history");
+    Check(V2Keys() == keys, "and the same tree of the v2 API");
   }
 
  private:
@@ -74,6 +78,29 @@ class CrashRun {
     put->set_key("unique/" + ask.value);
     put->set_value(ask.key);
     world_.Propose(RequestKind::kTxn, txn, &ask.result);
+  }
+
+  void AskV2() {
+    v2_asked_.emplace_back();
+    const bool in_order = random_.OneIn(1, 2);
+    world_.ProposeV2({.method = in_order ? "POST" : "PUT", .path = in_order ? "/1/queue" : "/1/key"},
+                     &v2_asked_.back());
+  }
+  void CheckV2() {
+    for (const std::optional<Member::V2Outcome>& asked : v2_asked_) {
+      if (!asked || !asked->status.ok()) continue;
+      const auto& made = std::get<v2store::EventPtr>(asked->result);
+      if (made->action != v2store::Action::kCreate) continue;
+      const v2store::Result found = world_.member().v2_store().Get(made->node.path, false, false);
+      Check(std::holds_alternative<v2store::EventPtr>(found), "an acknowledged key of the v2 API is there");
+      Check(std::get<v2store::EventPtr>(found)->node == made->node, "as it was made");
+    }
+  }
+  /// Clients' part of the tree: a restart publishes the member again.
+  std::string V2Keys() {
+    const std::string json = world_.V2Json();
+    const size_t begin = json.find("\"1\":{\"Path\":\"/1\"");
+    return json.substr(begin, json.find("\"WatcherHub\"") - begin);
   }
 
   void CompactSome() {
@@ -107,6 +134,7 @@ class CrashRun {
       if (range.kvs(0).mod_revision() == told.first) Check(range.kvs(0).value() == told.second, "its value");
     }
     world_.member().store().CheckInvariants();
+    CheckV2();
   }
 
   uint32_t Hash() {
@@ -119,6 +147,7 @@ class CrashRun {
   Random random_;
   std::deque<Asked> asked_;  // results are written into it by the member
   std::deque<std::optional<ApplyResult>> compactions_;
+  std::deque<std::optional<Member::V2Outcome>> v2_asked_;
   World world_;  // last: goes before what it writes into
 };
 

@@ -34,6 +34,11 @@ class GroupRun {
     std::string key;
     std::optional<ApplyResult> result;
   };
+  /// A request of the v2 API; of those that made a key in order, nothing takes it away again.
+  struct V2Write {
+    bool in_order = false;
+    std::optional<Member::V2Outcome> outcome;
+  };
   struct Read {
     World* world;
     int64_t revision;  // acknowledged when it began
@@ -74,7 +79,7 @@ class GroupRun {
       case 12:
         return group_.Pass(milliseconds(10 * random_.Below(200)));
       default:
-        for (uint64_t n = 1 + random_.Below(8); n > 0; --n) StartWrite();
+        for (uint64_t n = 1 + random_.Below(8); n > 0; --n) random_.OneIn(1, 2) ? StartWrite() : StartV2();
         group_.Pass(milliseconds(10 * random_.Below(10)));
     }
     CheckReads();
@@ -127,6 +132,48 @@ class GroupRun {
     etcdserverpb::PutRequest request;
     request.set_key(writes_.back().key);
     world->Propose(RequestKind::kPut, request, &writes_.back().result);
+  }
+  void StartV2() {
+    World* world = Any();
+    if (world == nullptr) return;
+    V2Write& write = v2_writes_.emplace_back();
+    v2store::Request request{
+        .method = "PUT", .path = "/1/k" + std::to_string(random_.Below(4)), .value = "v"};
+    switch (random_.Below(6)) {
+      case 0:
+        write.in_order = true;
+        request.method = "POST";
+        request.path = "/1/queue";
+        break;
+      case 1:
+        request.method = "DELETE";
+        break;
+      case 2:
+        request.prev_index = 5 + random_.Below(40);
+        break;
+      case 3:
+        request.prev_exist = random_.OneIn(1, 2);
+        break;
+      case 4:
+        request.expiration =
+            (world->clock().WallNow() + milliseconds(random_.Below(9000))).time_since_epoch().count();
+        break;
+      default:
+        break;
+    }
+    world->ProposeV2(std::move(request), &write.outcome);
+  }
+  void CheckV2(World& leader) {
+    for (World* world : Members()) {
+      Check(world->V2Json() == leader.V2Json(), "the same tree of the v2 API");
+    }
+    for (const V2Write& write : v2_writes_) {
+      if (!write.in_order || !write.outcome || !write.outcome->status.ok()) continue;
+      const auto& made = std::get<v2store::EventPtr>(write.outcome->result);
+      const v2store::Result found = leader.member().v2_store().Get(made->node.path, false, false);
+      Check(std::holds_alternative<v2store::EventPtr>(found), "an acknowledged key is there");
+      Check(std::get<v2store::EventPtr>(found)->node.created_index == made->index(), "where it was made");
+    }
   }
   int64_t Acknowledged() const {
     int64_t revision = 0;
@@ -225,6 +272,7 @@ class GroupRun {
       Check(world->member().cluster().members() == leader.member().cluster().members(), "the same members");
       world->member().store().CheckInvariants();
     }
+    CheckV2(leader);
     for (const Write& write : writes_) {
       if (!write.result || !write.result->status.ok()) continue;
       const auto range = leader.ReadRangeOf(write.key, "");
@@ -236,6 +284,7 @@ class GroupRun {
   Random random_;
   // Members write into these as long as they live.
   std::deque<Write> writes_;
+  std::deque<V2Write> v2_writes_;
   std::deque<Read> reads_;
   std::deque<std::optional<Group::Members>> changes_;
   int stale_reads_ = 0;

@@ -1,5 +1,6 @@
 #include "absl/strings/escaping.h"
 #include "base/wire.h"
+#include "cluster/v2_store_json.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "member/testing/group.h"
@@ -257,6 +258,33 @@ TEST_F(V2TreeTest, BothFormsOfAnEntryDoTheSame) {
   // A member that is none says nothing.
   const std::string unknown(BuildLegacyPut(LegacyAttributesPath(MemberId(7)), "{}", RequestId(1)).view());
   EXPECT_EQ(Follow(raft::EntryType::kNormal, unknown), 5u);
+}
+
+// What Kvorum wrote before it had the v2 API, and what etcd 3.7 sends.
+TEST_F(V2TreeTest, GoesOnFromTheMembershipAlone) {
+  cluster::Cluster known(MemberId(1), ClusterId(2), nullptr);
+  const cluster::Member one{.id = MemberId(1), .peer_urls = {"http://a"}, .name = "one"};
+  known.AddMember(one, cluster::Cluster::Persist::kNo);
+  known.RemoveMember(MemberId(7), cluster::Cluster::Persist::kNo);
+  known.SetVersion("3.6.0", cluster::Cluster::Persist::kNo);
+  raft::Snapshot snapshot{.data = Bytes::Copy(cluster::V2StoreJson(known)),
+                          .metadata = {.conf_state = known.conf_state(), .index = raft::Index(9)}};
+  const std::optional<cluster::Roster> roster = tree_.Recover(snapshot, known, NullLogger());
+  ASSERT_TRUE(roster);
+  EXPECT_EQ(roster->members, std::vector<cluster::Member>{one});
+  EXPECT_EQ(roster->removed, std::set<MemberId>{MemberId(7)});
+  EXPECT_EQ(roster->version, "3.6.0");
+  const uint64_t index = store_.index();
+  EXPECT_EQ(Follow(raft::ConfChangeType::kAddNode, one), index) << "it is there";
+  EXPECT_EQ(Follow(raft::ConfChangeType::kAddNode, {.id = MemberId(7)}), index) << "it was removed";
+
+  for (const char* unusable : {"", "{}", "[", R"({"Root":{"Path":"/","Children":{}},"CurrentIndex":5})"}) {
+    snapshot.data = Bytes::Copy(unusable);
+    EXPECT_FALSE(tree_.Recover(snapshot, known, NullLogger())) << unusable;
+    EXPECT_EQ(Get("/0/members/1/raftAttributes"), R"({"peerURLs":["http://a"]})");
+    EXPECT_EQ(Get("/0/members/1/attributes"), R"({"name":"one"})");
+    EXPECT_EQ(Get("/0/version"), "3.6.0");
+  }
 }
 
 TEST(V2MembershipPut, IsFoundByItsWholePath) {

@@ -68,7 +68,7 @@ std::unique_ptr<StreamDecoder> NewStreamDecoder(StreamType type, raft::NodeId lo
 
 /// The most that one message may be long in a stream, and before a database.
 inline constexpr uint64_t kMaxStreamMessageBytes = uint64_t{512} << 20;
-inline constexpr uint64_t kMaxSnapshotMessageBytes = uint64_t{64} << 20;
+inline constexpr uint64_t kMaxSnapshotMessageBytes = uint64_t{1} << 30;
 
 /// A message as the message stream and the snapshot post have it: its length and its bytes.
 std::string EncodeFrame(const raft::Message& message);

@@ -42,6 +42,27 @@ TEST(Import, LosesNothingThatEtcdAcknowledgedBeforeItWasKilled) {
   }
 }
 
+TEST(Import, TakesTheKeysOfTheV2ApiOver) {
+  // From the log alone, and from a snapshot with a little log behind it.
+  for (const char* snapshot_count : {"100000", "25"}) {
+    const std::vector<std::string> flags = {std::string("--snapshot-count=") + snapshot_count, "--enable-v2"};
+    Server server(Server::Kind::kEtcd, flags);
+    ASSERT_NO_FATAL_FAILURE(FillV2Store(server));
+    ASSERT_NO_FATAL_FAILURE(FillStore(server));
+    const std::string before = V2StoreOf(server);
+    const std::string keys = StoreOf(server);
+    server.Kill();
+    server.StartAs(Server::Kind::kKvorum, flags);
+    EXPECT_EQ(V2StoreOf(server), before);
+    EXPECT_EQ(StoreOf(server), keys);
+    ASSERT_NO_FATAL_FAILURE(FillV2Store(server));
+    const std::string after = V2StoreOf(server);
+    server.Kill();
+    server.Start();
+    EXPECT_EQ(V2StoreOf(server), after);
+  }
+}
+
 TEST(Import, IsRefusedWhileEtcdRuns) {
   Server etcd(Server::Kind::kEtcd);
   const CommandResult refused = Shell(KvorumProgram() + " --data-dir=" + Quote(etcd.data_dir()) +

@@ -86,5 +86,35 @@ TEST(Kvorumutl, MakesADirectoryForEtcdAndTheWayBackIsAStart) {
   EXPECT_EQ(server.Etcdctl("put from kvorum").exit_code, 0);
 }
 
+TEST(Kvorumutl, TakesKeysOfTheV2ApiToEtcdAndBack) {
+  Server server(Server::Kind::kKvorum, {"--snapshot-count=20"});
+  ASSERT_NO_FATAL_FAILURE(FillV2Store(server));
+  const std::string before = V2StoreOf(server);
+  server.Terminate();
+  const std::string migrate = "migrate --force --data-dir " + Quote(server.data_dir()) + " --to etcd-";
+  for (const char* release : {"3.6", "3.7"}) {
+    const CommandResult refused = Shell(KvorumProgram() + "utl " + migrate + release);
+    EXPECT_EQ(refused.exit_code, 1) << release;
+    EXPECT_THAT(refused.err, HasSubstr("has keys of the v2 API, with which etcd " + std::string(release)));
+  }
+  Kvorumutl(migrate + "3.4");
+  server.StartAs(Server::Kind::kEtcd, {"--enable-v2"});
+  EXPECT_EQ(V2StoreOf(server), before);
+  ASSERT_NO_FATAL_FAILURE(FillV2Store(server));
+  const std::string with_etcd = V2StoreOf(server);
+  server.Terminate();
+  server.StartAs(Server::Kind::kKvorum);
+  EXPECT_EQ(V2StoreOf(server), with_etcd);
+}
+
+TEST(Kvorumutl, AForcedNewClusterKeepsKeysOfTheV2Api) {
+  Server server(Server::Kind::kKvorum, {"--snapshot-count=20"});
+  ASSERT_NO_FATAL_FAILURE(FillV2Store(server));
+  const std::string before = V2StoreOf(server);
+  server.Kill();
+  server.StartAs(Server::Kind::kKvorum, {"--force-new-cluster"});
+  EXPECT_EQ(V2StoreOf(server), before);
+}
+
 }  // namespace
 }  // namespace kvorum::test

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import time
+import urllib.parse
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 from cluster import *  # pylint: disable=wildcard-import,unused-wildcard-import,wrong-import-position
@@ -23,7 +24,12 @@ def flags_of(kind):
         limit = etcd_version().rpartition(".")[0]
         return ["--snapshot-count=1000", "--snapshot-catchup-entries=500"] + (
             [f"--cluster-version-limit={limit}"] if limit != "3.7" else [])
-    return ["--snapshot-count=1000"]
+    return ["--snapshot-count=1000"] + (["--enable-v2"] if has_v2() else [])
+
+
+def has_v2():
+    """Whether this release of etcd has the v2 API; later ones die of its requests."""
+    return etcd_version() < "3.6.0"
 
 
 def mixed(kinds, flags=()):
@@ -199,6 +205,128 @@ def a_big_snapshot_goes_both_ways():
         cluster.check_same()
 
 
+def v2(member, method, key, form=None):
+    """Status, index and body of a request of the v2 API."""
+    connection = http.client.HTTPConnection("127.0.0.1", member.client_port, timeout=20)
+    try:
+        connection.request(method, "/v2/keys" + key, urllib.parse.urlencode(form or {}) or None,
+                           {"Content-Type": "application/x-www-form-urlencoded"})
+        response = connection.getresponse()
+        return response.status, response.getheader("X-Etcd-Index"), response.read().decode()
+    finally:
+        connection.close()
+
+
+def v2_exercise(cluster, tag):
+    """Every kind of write, each through another member."""
+    members = [m for m in cluster.members if m.alive()]
+    turn = iter(range(10**9))
+
+    def do(expected, method, key, **form):
+        member = members[next(turn) % len(members)]
+        status, _, body = v2(member, method, f"/{tag}{key}", form)
+        assert status == expected, (member.name, method, key, status, body)
+        return json.loads(body)
+
+    for i in range(20):
+        do(201, "PUT", f"/k{i}", value=i)
+    do(200, "PUT", "/k1", value="swapped", prevValue="1")
+    do(412, "PUT", "/k1", value="x", prevValue="1")
+    do(200, "PUT", "/k2", value="there", prevExist="true")
+    do(412, "PUT", "/k2", value="x", prevExist="false")
+    do(404, "PUT", "/nothing", value="x", prevExist="true")
+    do(200, "DELETE", "/k3")
+    do(412, "DELETE", "/k4?prevValue=5")
+    do(200, "DELETE", "/k4?prevValue=4")
+    do(201, "PUT", "/dir", dir="true", ttl=10000)
+    do(201, "PUT", "/dir/in/_hidden", value="x")
+    do(403, "DELETE", "/dir")
+    for _ in members * 2:
+        do(201, "POST", "/queue", value="next")
+    for i in range(6):
+        do(201, "PUT", f"/short{i}", value="gone", ttl=1 + i % 3)
+    for member in members:  # what was acknowledged anywhere is there for who asks for that
+        status, _, body = v2(member, "GET", f"/{tag}/k1?quorum=true")
+        assert status == 200 and json.loads(body)["node"]["value"] == "swapped", (member.name, body)
+
+    def expired():
+        return all(v2(m, "GET", f"/{tag}/short{i}")[0] == 404 for m in members for i in range(6))
+    wait_until(expired, "keys expire everywhere")
+
+
+def check_v2_same(cluster):
+    """The same answer and the same index on every member that runs."""
+    def same():
+        answers = {m.name: v2(m, "GET", "/?recursive=true&sorted=true") for m in cluster.members if m.alive()}
+        if len({index for _, index, _ in answers.values()}) != 1:
+            return None
+        trees = {name: (status, re.sub(r'"ttl":\d+,', "", body)) for name, (status, _, body) in answers.items()}
+        assert len(set(trees.values())) == 1, trees
+        return True
+    wait_until(same, "all members at the same v2 index")
+
+
+def the_v2_api_is_one():
+    if not has_v2():
+        return
+    with mixed(["etcd", "kvorum", "kvorum"]) as cluster:
+        cluster.start()
+        v2_exercise(cluster, "first")
+        for kind in ("etcd", "kvorum"):
+            cluster.move_leader(next(m for m in cluster.members if m.kind == kind))
+            v2_exercise(cluster, f"led-by-{kind}")
+            check_v2_same(cluster)
+        load = Load(cluster, writers=3, readers=0)  # until there are snapshots, of either kind
+        load.wait_for(2500)
+        load.stop()
+        for member in cluster.members:
+            member.kill()
+            member.start(cluster.initial_cluster())
+            cluster.wait_ready([member])
+            check_v2_same(cluster)
+        for kind in ("kvorum", "etcd"):
+            cluster.move_leader(next(m for m in cluster.members if m.kind != kind))
+            guest = cluster.add(kind, flags=flags_of(kind))
+            cluster.wait_ready([guest])
+            v2_exercise(cluster, f"joined-by-{kind}")
+            check_v2_same(cluster)
+            cluster.remove(guest)
+            guest.wait()
+            check_v2_same(cluster)
+
+
+def the_v2_api_waits_for_etcd():
+    """A release without the v2 API must not see one of its requests."""
+    if has_v2():
+        return
+    with mixed(["kvorum", "kvorum"]) as cluster:
+        cluster.start()
+        for member in cluster.members:
+            assert v2(member, "PUT", "/before", {"value": "1"})[0] in (200, 201)
+            assert v2(member, "DELETE", "/before")[0] == 200
+        load = Load(cluster, writers=3, readers=0)
+        load.wait_for(2500)  # the requests are behind a snapshot
+        load.stop()
+        guest = cluster.add("etcd", flags=flags_of("etcd"))
+        cluster.wait_ready([guest])
+        for member in cluster.members:
+            if member.kind == "etcd":
+                continue
+
+            def refused(member=member):
+                status, _, body = v2(member, "PUT", "/k", {"value": "1"})
+                assert status >= 500, body
+                return f"{guest.name} ({guest.id():x}, etcd" in body
+            wait_until(refused, "a write is refused with the member's name")
+            assert v2(member, "GET", "/?recursive=true")[0] == 200
+        exercise(cluster, "goes-on")
+        cluster.remove(guest)
+        guest.wait()
+        for member in cluster.members:
+            wait_until(lambda member=member: v2(member, "PUT", "/k", {"value": "1"})[0] in (200, 201),
+                       "writes go on without it")
+
+
 def replace_all(cluster, kind):
     """Member by member: a new one joins, an old one leaves."""
     for old in list(cluster.members):
@@ -230,7 +358,7 @@ def rolling_migration_there_and_back():
 
 TESTS = [
     two_etcd_and_one_kvorum, one_etcd_and_two_kvorum, a_kvorum_joins_etcd, an_etcd_joins_kvorum,
-    a_big_snapshot_goes_both_ways, rolling_migration_there_and_back
+    a_big_snapshot_goes_both_ways, rolling_migration_there_and_back, the_v2_api_is_one, the_v2_api_waits_for_etcd
 ]
 
 if __name__ == "__main__":

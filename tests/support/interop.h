@@ -13,6 +13,14 @@ namespace kvorum::test {
 /// the test where a command fails.
 void FillStore(const Server& server);
 
+/// Keys of the v2 API: files and directories, hidden ones, in order, deleted, compared, with hours to live
+/// and one that is gone after a second; more than one snapshot of a short log. Fails the test where a request
+/// fails.
+void FillV2Store(const Server& server);
+
+/// The whole tree of the v2 API as a client sees it, with its indexes, but for the seconds that are left.
+std::string V2StoreOf(const Server& server);
+
 /// All keys with their revisions, versions and leases, the hash of all revisions, and the leases.
 std::string StoreOf(const Server& server);
 
