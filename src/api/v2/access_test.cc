@@ -167,6 +167,30 @@ TEST_F(V2Access, Roles) {
         {"GET", "/roles/", "", 200, "{\"roles\":[" + root + "]}\n"}});
 }
 
+TEST_F(V2Access, ChangesAtOnceAllCount) {
+  Play({{"PUT", "/roles/r", R"({"role":"r"})", 201,
+         "{\"role\":\"r\",\"permissions\":{\"kv\":{\"read\":null,\"write\":null}}}\n"},
+        {"PUT", "/users/u", R"({"user":"u","password":"p"})", 201, "{\"user\":\"u\",\"roles\":null}\n"}});
+  std::vector<std::thread> clients;
+  for (int i = 0; i < 8; ++i) {
+    clients.emplace_back([&, i] {
+      for (int k = 0; k < 10; ++k) {
+        const std::string name = fmt::format("/{}-{}", i, k);
+        EXPECT_EQ(Ask("PUT", "/v2/auth/roles/r",
+                      fmt::format(R"({{"role":"r","grant":{{"kv":{{"read":["{}"]}}}}}})", name))
+                      .status,
+                  200);
+        EXPECT_EQ(
+            Ask("PUT", "/v2/auth/users/u", fmt::format(R"({{"user":"u","grant":["{}"]}})", name)).status,
+            200);
+      }
+    });
+  }
+  for (std::thread& client : clients) client.join();
+  EXPECT_EQ(ParseRole(Stored("/2/roles/r"))->permissions.read->size(), 80u);
+  EXPECT_EQ(ParseUser(Stored("/2/users/u"))->roles->size(), 80u);
+}
+
 TEST_F(V2Access, PathsAndMethods) {
   Play({{"GET", "/users/a/b", "", 400, Message("Invalid path")},
         {"PUT", "/roles/a/b", "", 400, Message("Invalid path")},

@@ -23,6 +23,9 @@ constexpr int kConflict = 409;
 constexpr int kInternalError = 500;
 constexpr int kUnavailable = 503;
 
+/// How often an update is tried that others come before.
+constexpr int kTries = 100;
+
 constexpr std::string_view kBadJson = "Invalid JSON in request body.";
 
 AuthError NoSuchUser(std::string_view name) {
@@ -77,6 +80,8 @@ bool IsEmpty(const NameList& list) { return !list || list->empty(); }
 
 /// /v2/auth: who there is, who may do what, and whether that counts (reference: v2-keys.md §12).
 class AuthEndpoint final : public Endpoint {
+  using Kind = AuthStore::Kind;
+
  public:
   AuthEndpoint(const HandlerOptions& options, AccessControl* access)
       : member_(*options.member),
@@ -104,8 +109,8 @@ class AuthEndpoint final : public Endpoint {
   void GetUser(const ExchangePtr& exchange, const std::string& name) const;
   void PutUser(const ExchangePtr& exchange, const std::string& name, std::string_view body);
   void CreateUser(ExchangePtr exchange, int status, User user);
-  void UpdateUser(const ExchangePtr& exchange, const User& old, User change);
-  void StoreUser(ExchangePtr exchange, const User& old, const AuthResult<User>& merged);
+  void ChangeUser(const ExchangePtr& exchange, const User& change);
+  void UpdateUser(ExchangePtr exchange, const User& change, const std::string& new_hash, int tries);
   void DeleteUser(ExchangePtr exchange, std::string name);
   /// Hashes `password`, and goes on or answers why that cannot be done.
   void WithHash(const ExchangePtr& exchange, const std::string& name, std::string password,
@@ -114,13 +119,13 @@ class AuthEndpoint final : public Endpoint {
   void GetRole(const ExchangePtr& exchange, const std::string& name) const;
   void PutRole(const ExchangePtr& exchange, const std::string& name, std::string_view body);
   void CreateRole(ExchangePtr exchange, Role role);
-  void UpdateRole(const ExchangePtr& exchange, const Role& change);
+  void UpdateRole(ExchangePtr exchange, const Role& change, int tries);
   void DeleteRole(ExchangePtr exchange, std::string name);
 
   /// Goes on when this member's store is as new as the cluster; answers where that cannot be.
   void WhenConfirmed(ExchangePtr exchange, absl::AnyInvocable<void(const ExchangePtr&)> then);
   /// Changes a record, and goes on with what became of that; answers an error.
-  void Apply(ExchangePtr exchange, AuthStore::Change change, std::string path, std::string value,
+  void Apply(ExchangePtr exchange, AuthStore::Change change,
              absl::AnyInvocable<void(const ExchangePtr&, AuthStore::Outcome)> then);
 
   member::Member& member_;
@@ -232,10 +237,10 @@ void AuthEndpoint::WhenConfirmed(ExchangePtr exchange, absl::AnyInvocable<void(c
   });
 }
 
-void AuthEndpoint::Apply(ExchangePtr exchange, AuthStore::Change change, std::string path, std::string value,
+void AuthEndpoint::Apply(ExchangePtr exchange, AuthStore::Change change,
                          absl::AnyInvocable<void(const ExchangePtr&, AuthStore::Outcome)> then) {
   http::Loop& loop = exchange->loop();
-  store_.Apply(loop, change, std::move(path), std::move(value),
+  store_.Apply(loop, std::move(change),
                [exchange = std::move(exchange),
                 then = std::move(then)](AuthResult<AuthStore::Outcome> result) mutable {
                  if (const auto* failed = std::get_if<AuthError>(&result)) {
@@ -266,13 +271,13 @@ void AuthEndpoint::Enable(ExchangePtr exchange) {
       return ReplyError(confirmed, {kConflict, "auth: No root user available, please create one"});
     }
     if (table_.FindRole(kGuest) != nullptr) return SetEnabled(confirmed, true);
-    Apply(confirmed, AuthStore::Change::kCreate, RolePath(kGuest), JsonOf(BuiltInRole(kGuest)),
+    Apply(confirmed, {Kind::kCreate, RolePath(kGuest), JsonOf(BuiltInRole(kGuest)), ""},
           [this](const ExchangePtr& made, AuthStore::Outcome) { SetEnabled(made, true); });
   });
 }
 
 void AuthEndpoint::SetEnabled(const ExchangePtr& exchange, bool enabled) {
-  Apply(exchange, AuthStore::Change::kUpdate, std::string(kEnabledPath), enabled ? "true" : "false",
+  Apply(exchange, {Kind::kUpdate, std::string(kEnabledPath), enabled ? "true" : "false", ""},
         [](const ExchangePtr& done, AuthStore::Outcome outcome) {
           if (outcome == AuthStore::Outcome::kDone) return ReplyNothing(done);
           done->ReplyMessage(kInternalError, "Internal Server Error");
@@ -323,8 +328,7 @@ void AuthEndpoint::PutUser(const ExchangePtr& exchange, const std::string& name,
   }
   if (has_roles) return CreateUser(exchange, kOk, *std::move(sent));
   WhenConfirmed(exchange, [this, changes_roles, sent = *std::move(sent)](const ExchangePtr& confirmed) {
-    const std::shared_ptr<const User> old = table_.FindUser(sent.name);
-    if (old != nullptr) return UpdateUser(confirmed, *old, sent);
+    if (table_.FindUser(sent.name) != nullptr) return ChangeUser(confirmed, sent);
     if (changes_roles) return ReplyError(confirmed, NoSuchUser(sent.name));
     CreateUser(confirmed, kCreated, sent);
   });
@@ -339,7 +343,7 @@ void AuthEndpoint::CreateUser(ExchangePtr exchange, int status, User user) {
   }
   WithHash(exchange, user.name, user.password, [this, exchange, status, user](std::string hash) mutable {
     user.password = std::move(hash);
-    Apply(exchange, AuthStore::Change::kCreate, UserPath(user.name), JsonOf(user),
+    Apply(exchange, {Kind::kCreate, UserPath(user.name), JsonOf(user), ""},
           [status, user](const ExchangePtr& done, AuthStore::Outcome outcome) {
             if (outcome == AuthStore::Outcome::kDone) return ReplyUser(done, status, user);
             ReplyError(done, {kConflict, fmt::format("auth: User {} already exists.", user.name)});
@@ -347,24 +351,32 @@ void AuthEndpoint::CreateUser(ExchangePtr exchange, int status, User user) {
   });
 }
 
-void AuthEndpoint::UpdateUser(const ExchangePtr& exchange, const User& old, User change) {
-  if (change.password.empty()) return StoreUser(exchange, old, old.Merge(change, ""));
-  WithHash(exchange, old.name, change.password, [this, exchange, old, change](std::string hash) {
-    StoreUser(exchange, old, old.Merge(change, std::move(hash)));
-  });
+void AuthEndpoint::ChangeUser(const ExchangePtr& exchange, const User& change) {
+  if (change.password.empty()) return UpdateUser(exchange, change, "", kTries);
+  WithHash(exchange, change.name, change.password,
+           [this, exchange, change](const std::string& hash) { UpdateUser(exchange, change, hash, kTries); });
 }
 
-void AuthEndpoint::StoreUser(ExchangePtr exchange, const User& old, const AuthResult<User>& merged) {
+void AuthEndpoint::UpdateUser(ExchangePtr exchange, const User& change, const std::string& new_hash,
+                              int tries) {
+  const std::string path = UserPath(change.name);
+  const std::string stored = ReadFile(member_.v2_store(), path).value_or("");
+  std::optional<User> old = ParseUser(stored);
+  if (!old) return ReplyError(exchange, NoSuchUser(change.name));
+  old->AttachRoot();
+  const AuthResult<User> merged = old->Merge(change, new_hash);
   if (const auto* refused = std::get_if<AuthError>(&merged)) return ReplyError(exchange, *refused);
   const User& user = std::get<User>(merged);
-  if (user == old) {
+  if (user == *old) {
     return ReplyError(exchange,
                       {kBadRequest, "auth: User not updated. Use grant/revoke/password to update the user."});
   }
-  Apply(std::move(exchange), AuthStore::Change::kUpdate, UserPath(user.name), JsonOf(user),
-        [user](const ExchangePtr& done, AuthStore::Outcome outcome) {
+  Apply(std::move(exchange), {Kind::kUpdate, path, JsonOf(user), stored},
+        [this, user, change, new_hash, tries](const ExchangePtr& done, AuthStore::Outcome outcome) {
+          if (outcome == AuthStore::Outcome::kDone) return ReplyUser(done, kOk, user);
           if (outcome == AuthStore::Outcome::kMissing) return ReplyError(done, NoSuchUser(user.name));
-          ReplyUser(done, kOk, user);
+          if (tries > 1) return UpdateUser(done, change, new_hash, tries - 1);
+          done->ReplyMessage(kInternalError, "Internal Server Error");
         });
 }
 
@@ -372,7 +384,7 @@ void AuthEndpoint::DeleteUser(ExchangePtr exchange, std::string name) {
   if (name == kRoot && table_.enabled()) {
     return ReplyError(exchange, {kForbidden, "auth: Cannot delete root user while auth is enabled."});
   }
-  Apply(std::move(exchange), AuthStore::Change::kDelete, UserPath(name), "",
+  Apply(std::move(exchange), {Kind::kDelete, UserPath(name), "", ""},
         [name](const ExchangePtr& done, AuthStore::Outcome outcome) {
           if (outcome == AuthStore::Outcome::kDone) return ReplyNothing(done);
           ReplyError(done, {kNotFound, fmt::format("auth: User {} does not exist", name)});
@@ -417,22 +429,23 @@ void AuthEndpoint::PutRole(const ExchangePtr& exchange, const std::string& name,
   }
   if (!update) return CreateRole(exchange, *std::move(sent));
   WhenConfirmed(exchange, [this, sent = *std::move(sent)](const ExchangePtr& confirmed) {
-    UpdateRole(confirmed, sent);
+    UpdateRole(confirmed, sent, kTries);
   });
 }
 
 void AuthEndpoint::CreateRole(ExchangePtr exchange, Role role) {
-  std::string value = JsonOf(role);
-  Apply(std::move(exchange), AuthStore::Change::kCreate, RolePath(role.name), std::move(value),
+  Apply(std::move(exchange), {Kind::kCreate, RolePath(role.name), JsonOf(role), ""},
         [role](const ExchangePtr& done, AuthStore::Outcome outcome) {
           if (outcome == AuthStore::Outcome::kDone) return ReplyRecord(done, kCreated, role);
           ReplyError(done, {kConflict, fmt::format("auth: Role {} already exists.", role.name)});
         });
 }
 
-void AuthEndpoint::UpdateRole(const ExchangePtr& exchange, const Role& change) {
-  const std::shared_ptr<const Role> old = table_.FindRole(change.name);
-  if (old == nullptr) return ReplyError(exchange, NoSuchRole(change.name));
+void AuthEndpoint::UpdateRole(ExchangePtr exchange, const Role& change, int tries) {
+  const std::string path = RolePath(change.name);
+  const std::string stored = ReadFile(member_.v2_store(), path).value_or("");
+  const std::optional<Role> old = ParseRole(stored);
+  if (!old) return ReplyError(exchange, NoSuchRole(change.name));
   const AuthResult<Role> merged = old->Merge(change);
   if (const auto* refused = std::get_if<AuthError>(&merged)) return ReplyError(exchange, *refused);
   const Role& role = std::get<Role>(merged);
@@ -440,16 +453,18 @@ void AuthEndpoint::UpdateRole(const ExchangePtr& exchange, const Role& change) {
     return ReplyError(exchange,
                       {kBadRequest, "auth: Role not updated. Use grant/revoke to update the role."});
   }
-  Apply(exchange, AuthStore::Change::kUpdate, RolePath(role.name), JsonOf(role),
-        [role](const ExchangePtr& done, AuthStore::Outcome outcome) {
+  Apply(std::move(exchange), {Kind::kUpdate, path, JsonOf(role), stored},
+        [this, role, change, tries](const ExchangePtr& done, AuthStore::Outcome outcome) {
+          if (outcome == AuthStore::Outcome::kDone) return ReplyRecord(done, kOk, role);
           if (outcome == AuthStore::Outcome::kMissing) return ReplyError(done, NoSuchRole(role.name));
-          ReplyRecord(done, kOk, role);
+          if (tries > 1) return UpdateRole(done, change, tries - 1);
+          done->ReplyMessage(kInternalError, "Internal Server Error");
         });
 }
 
 void AuthEndpoint::DeleteRole(ExchangePtr exchange, std::string name) {
   if (name == kRoot) return ReplyError(exchange, RootRoleIsFixed());
-  Apply(std::move(exchange), AuthStore::Change::kDelete, RolePath(name), "",
+  Apply(std::move(exchange), {Kind::kDelete, RolePath(name), "", ""},
         [name](const ExchangePtr& done, AuthStore::Outcome outcome) {
           if (outcome == AuthStore::Outcome::kDone) return ReplyNothing(done);
           ReplyError(done, {kNotFound, fmt::format("auth: Role {} doesn't exist.", name)});

@@ -24,6 +24,7 @@ v2store::Request Directory(size_t number) {
 AuthResult<AuthStore::Outcome> OutcomeOf(const v2store::Error& error, AuthError unexpected) {
   if (error.code == v2store::ErrorCode::kKeyExists) return AuthStore::Outcome::kExists;
   if (error.code == v2store::ErrorCode::kKeyNotFound) return AuthStore::Outcome::kMissing;
+  if (error.code == v2store::ErrorCode::kCompareFailed) return AuthStore::Outcome::kChanged;
   return unexpected;
 }
 
@@ -81,11 +82,12 @@ void AuthStore::MakeDirectories(http::Loop& loop, size_t next,
           });
 }
 
-void AuthStore::Apply(http::Loop& loop, Change change, std::string path, std::string value, Then then) {
-  v2store::Request request{.method = change == Change::kDelete ? "DELETE" : "PUT",
-                           .path = std::move(path),
-                           .value = std::move(value),
-                           .prev_exist = change != Change::kCreate};
+void AuthStore::Apply(http::Loop& loop, Change change, Then then) {
+  v2store::Request request{.method = change.kind == Kind::kDelete ? "DELETE" : "PUT",
+                           .path = std::move(change.path),
+                           .value = std::move(change.value),
+                           .prev_value = std::move(change.replaces),
+                           .prev_exist = change.kind != Kind::kCreate};
   MakeDirectories(loop, 0,
                   [this, &loop, request = std::move(request),
                    then = std::move(then)](std::optional<AuthError> failed) mutable {

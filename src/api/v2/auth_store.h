@@ -24,15 +24,23 @@ class AuthStore {
   /// answer with.
   void Confirm(http::Loop& loop, absl::AnyInvocable<void(std::optional<AuthError>)> then);
 
-  enum class Change : uint8_t { kCreate, kUpdate, kDelete };
+  enum class Kind : uint8_t { kCreate, kUpdate, kDelete };
+  struct Change {
+    Kind kind;
+    std::string path;
+    std::string value;
+    /// Updates only a record that is still this; empty: whatever it is.
+    std::string replaces;
+  };
   enum class Outcome : uint8_t {
     kDone,
     kExists,   ///< to be created
     kMissing,  ///< to be updated or deleted
+    kChanged,  ///< to be updated, and not any more what it was
   };
   using Then = absl::AnyInvocable<void(AuthResult<Outcome>)>;
   /// Makes auth's directories first where they may not be there.
-  void Apply(http::Loop& loop, Change change, std::string path, std::string value, Then then);
+  void Apply(http::Loop& loop, Change change, Then then);
 
  private:
   using Applied = absl::AnyInvocable<void(AuthResult<v2store::Result>)>;
