@@ -238,21 +238,30 @@ def any_sequence_has_the_same_answers():
                 body[field] = permissions()
         return body
 
+    statuses = {}
     with Pair() as pair:
-        for _ in range(400):
+        root_password = "none"
+        for _ in range(300):
             credentials = chosen.choice([None] + [f"{name}:{password}" for name in names for password in ("p", "q")])
+            if chosen.random() < 0.5:
+                credentials = "root:" + root_password
             family = chosen.choice(["users", "users", "roles", "roles", "keys", "enable"])
             if family == "keys":
                 key = chosen.choice(["", "/", "/a", "/a/b", "/a/", "/b"]) + chosen.choice(["", "?recursive=true"])
-                pair.ask(chosen.choice(["GET", "PUT", "DELETE", "POST"]), "/v2/keys" + key, credentials=credentials)
+                method = chosen.choice(["GET", "PUT", "DELETE", "POST"])
+                answer = pair.ask(method, "/v2/keys" + key, credentials=credentials)
             elif family == "enable":
-                pair.ask(chosen.choice(["GET", "PUT", "DELETE"]), "/v2/auth/enable", credentials=credentials)
+                answer = pair.ask(chosen.choice(["GET", "PUT", "DELETE"]), "/v2/auth/enable", credentials=credentials)
             else:
                 name = chosen.choice(names if family == "users" else roles)
                 method = chosen.choice(["GET", "PUT", "PUT", "PUT", "DELETE"])
                 body = (body_for_user if family == "users" else body_for_role)(name) if method == "PUT" else None
                 path = f"/v2/auth/{family}/{name if chosen.random() < 0.9 else ''}"
-                pair.ask(method, path, body, credentials=credentials)
+                answer = pair.ask(method, path, body, credentials=credentials)
+                if path.endswith("users/root") and answer.status in (200, 201):
+                    root_password = (body or {}).get("password") or root_password
+            statuses[answer.status] = statuses.get(answer.status, 0) + 1
+    print(f"answers by status: {dict(sorted(statuses.items()))}")
 
 
 def members_are_etcds():
