@@ -2,6 +2,8 @@
 
 #include <time.h>
 
+#include <cctype>
+
 #include "base/check.h"
 #include "boost/asio/buffer.hpp"
 #include "boost/beast/http/basic_parser.hpp"
@@ -68,6 +70,17 @@ class HeadText {
  private:
   fmt::basic_memory_buffer<char, 1024> text_;
 };
+
+/// Whether two hexadecimal digits follow each '%'.
+bool EscapesAreWhole(std::string_view path) {
+  const auto is_digit = [path](size_t i) {
+    return i < path.size() && std::isxdigit(static_cast<unsigned char>(path[i])) != 0;
+  };
+  for (size_t i = path.find('%'); i != std::string_view::npos; i = path.find('%', i + 1)) {
+    if (!is_digit(i + 1) || !is_digit(i + 2)) return false;
+  }
+  return true;
+}
 
 std::string_view Text(beast::string_view text) { return {text.data(), text.size()}; }
 
@@ -404,6 +417,7 @@ void Http1Session::StartExchange() {
   }
   if (parser.host_headers > 1) return Refuse("400 Bad Request", "too many Host headers");
   if (!request.path.starts_with("/") && request.path != "*") return Refuse("400 Bad Request");
+  if (!EscapesAreWhole(request.path)) return Refuse("400 Bad Request");
   if (parser.unknown_expectation) return Refuse("417 Expectation Failed");
   request.protocol = Protocol::kHttp1;
   request.remote = request.Keep(host_->remote());

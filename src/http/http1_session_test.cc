@@ -221,6 +221,8 @@ INSTANTIATE_TEST_SUITE_P(
         BadRequest{"garbage", "\x16\x03\x01\x02 what is this\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n"},
         BadRequest{"no_host", "GET / HTTP/1.1\r\n\r\n", "HTTP/1.1 400 Bad Request"},
         BadRequest{"two_hosts", "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "HTTP/1.1 400 Bad Request"},
+        BadRequest{"bad_escape", "GET /%zz HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 400 Bad Request"},
+        BadRequest{"cut_escape", "GET /%4 HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 400 Bad Request"},
         BadRequest{"bad_target", "GET hello HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 400 Bad Request"},
         BadRequest{"bad_length", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n", "HTTP/1.1 400"},
         BadRequest{"two_lengths",
