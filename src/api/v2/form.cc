@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
-#include <map>
+#include <set>
 
 #include "api/v2/path.h"
 #include "fmt/format.h"
@@ -197,7 +197,7 @@ MediaType ParseMediaType(std::string_view text) {
   const std::string type = LowerCase(Trimmed(text.substr(0, end)));
   if (const std::string_view error = TypeError(type); !error.empty()) return {{}, std::string(error)};
   text.remove_prefix(end);
-  std::map<std::string, std::string> parameters;
+  std::set<std::string> names;
   for (SkipSpace(&text); !text.empty(); SkipSpace(&text)) {
     std::string name;
     std::string value;
@@ -205,8 +205,7 @@ MediaType ParseMediaType(std::string_view text) {
       if (Trimmed(text) == ";") break;  // one at the end is nothing
       return {type, "mime: invalid media parameter"};
     }
-    const auto [known, is_new] = parameters.emplace(std::move(name), value);
-    if (!is_new && known->second != value) return {{}, "mime: duplicate parameter name"};
+    if (!names.insert(std::move(name)).second) return {{}, "mime: duplicate parameter name"};
   }
   return {type, {}};
 }
