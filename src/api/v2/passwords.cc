@@ -124,11 +124,15 @@ class Passwords::State : public std::enable_shared_from_this<State> {
     return newer_.contains(pair) || older_.contains(pair);
   }
   void Remember(const Pair& pair) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  /// One more pair of that user is to wait. False: there is no room.
+  bool TakePlace(std::string_view user) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   /// On the executor.
   void Compute(const Pair& pair, const std::string& user, const std::string& hash,
                const std::string& password);
-  bool IsAwaited(const Pair& pair);
-  void Finish(const Pair& pair, const std::string& user, Verdict verdict);
+  /// True: nobody waits for it any more, and it is forgotten.
+  bool Drop(const Pair& pair, const std::string& user);
+  void Finish(const Pair& pair, const std::string& user, bool right);
+  Waiting Take(const Pair& pair, const std::string& user) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   Executor& executor_;
   std::array<unsigned char, 32> key_;
@@ -150,35 +154,36 @@ void Passwords::State::Remember(const Pair& pair) {
   newer_.clear();
 }
 
+bool Passwords::State::TakePlace(std::string_view user) {
+  if (waiting_.size() + hashes_ >= kMaxWaiting) return false;
+  size_t& of_user = waiting_of_user_[std::string(user)];
+  if (of_user >= kMaxWaitingOfUser) return false;
+  ++of_user;
+  return true;
+}
+
 std::unique_ptr<AccessControl::Ticket> Passwords::State::Check(std::string_view user, const std::string& hash,
                                                                const std::string& password, http::Loop& loop,
                                                                AccessControl::Done done) {
   const Pair pair = PairOf(hash, password);
   auto waiter = std::make_shared<Waiter>();
-  Verdict at_once = Verdict::kBusy;
+  std::optional<Verdict> at_once;
   bool first = false;
   {
     absl::MutexLock lock(&mutex_);
-    const auto found = waiting_.find(pair);
+    first = !waiting_.contains(pair);
     if (Remembers(pair)) {
       at_once = Verdict::kAllowed;
       Remember(pair);
-    } else if (requests_ < kMaxRequests) {
-      first = found == waiting_.end();
-      size_t& of_user = waiting_of_user_[std::string(user)];
-      const bool room = waiting_.size() + hashes_ < kMaxWaiting && of_user < kMaxWaitingOfUser;
-      if (!first || room) {
-        if (first) ++of_user;
-        waiting_[pair].requests.emplace_back(&loop, waiter);
-        ++requests_;
-        at_once = Verdict::kDenied;  // not at once
-      } else if (of_user == 0) {
-        waiting_of_user_.erase(std::string(user));
-      }
+    } else if (requests_ >= kMaxRequests || (first && !TakePlace(user))) {
+      at_once = Verdict::kBusy;
+    } else {
+      waiting_[pair].requests.emplace_back(&loop, waiter);
+      ++requests_;
     }
   }
-  if (at_once != Verdict::kDenied) {
-    done(at_once);
+  if (at_once) {
+    done(*at_once);
     return nullptr;
   }
   waiter->done = std::move(done);
@@ -190,30 +195,35 @@ std::unique_ptr<AccessControl::Ticket> Passwords::State::Check(std::string_view 
   return std::make_unique<WaiterTicket>(std::move(waiter));
 }
 
-bool Passwords::State::IsAwaited(const Pair& pair) {
+Passwords::State::Waiting Passwords::State::Take(const Pair& pair, const std::string& user) {
+  auto node = waiting_.extract(pair);
+  requests_ -= node.mapped().requests.size();
+  const auto of_user = waiting_of_user_.find(user);
+  if (--of_user->second == 0) waiting_of_user_.erase(of_user);
+  return std::move(node.mapped());
+}
+
+bool Passwords::State::Drop(const Pair& pair, const std::string& user) {
   absl::MutexLock lock(&mutex_);
   for (const auto& [_, waiter] : waiting_[pair].requests) {
-    if (!waiter.expired()) return true;
+    if (!waiter.expired()) return false;
   }
-  return false;
+  Take(pair, user);
+  return true;
 }
 
 void Passwords::State::Compute(const Pair& pair, const std::string& user, const std::string& hash,
                                const std::string& password) {
-  if (!IsAwaited(pair)) return Finish(pair, user, Verdict::kBusy);
-  Finish(pair, user, PasswordMatches(password, hash) ? Verdict::kAllowed : Verdict::kDenied);
+  if (!Drop(pair, user)) Finish(pair, user, PasswordMatches(password, hash));
 }
 
-void Passwords::State::Finish(const Pair& pair, const std::string& user, Verdict verdict) {
+void Passwords::State::Finish(const Pair& pair, const std::string& user, bool right) {
+  const Verdict verdict = right ? Verdict::kAllowed : Verdict::kDenied;
   Waiting finished;
   {
     absl::MutexLock lock(&mutex_);
-    if (verdict == Verdict::kAllowed) Remember(pair);
-    auto node = waiting_.extract(pair);
-    finished = std::move(node.mapped());
-    requests_ -= finished.requests.size();
-    const auto of_user = waiting_of_user_.find(user);
-    if (--of_user->second == 0) waiting_of_user_.erase(of_user);
+    if (right) Remember(pair);
+    finished = Take(pair, user);
   }
   for (auto& [loop, waiter] : finished.requests) {
     loop->Post([waiter = std::move(waiter), verdict] {
