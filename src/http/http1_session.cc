@@ -307,6 +307,11 @@ class Http1Session::Exchange final : public ResponseWriter {
     }
     // A client that waits for "100 Continue" may never send the body: what follows cannot be told apart.
     if (parser.expects_continue && !continued && !parser.is_done()) keep_alive = false;
+    // Nor is much of a body read that nobody wants.
+    if (parser.is_header_done() && !parser.is_done() &&
+        parser.content_length_remaining().value_or(0) > kDiscardLimit) {
+      keep_alive = false;
+    }
     if (!parser.keep_alive() || session_->draining_ || session_->end_received_) keep_alive = false;
     if (!keep_alive) {
       head.Add("Connection: close\r\n");
