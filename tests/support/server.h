@@ -18,10 +18,13 @@ class Server {
   /// Starts it and waits until it serves clients. `flags` are added to the command line.
   explicit Server(Kind kind, std::vector<std::string> flags = {});
 
+  Kind kind() const { return kind_; }
   /// "http://127.0.0.1:PORT".
   std::string url() const { return "http://" + endpoint(); }
   /// "127.0.0.1:PORT".
   std::string endpoint() const { return "127.0.0.1:" + std::to_string(client_port_); }
+  /// The same of the port for members.
+  std::string peer_endpoint() const { return "127.0.0.1:" + std::to_string(peer_port_); }
   std::string data_dir() const { return dir_ / "data"; }
   Process& process() { return *process_; }
 
