@@ -8,7 +8,8 @@
 namespace kvorum::test {
 namespace {
 
-// Every script in etcdctl/ is run against a fresh Kvorum and a fresh etcd with the same etcdctl; what the
+// Every script in etcdctl/, and with version 2 of the API in etcdctl_v2/, is run against a fresh Kvorum and a
+// fresh etcd with the same etcdctl; what the
 // commands print, and their exit codes, must agree once ids, sizes and times are taken out. In a script `run
 // COMMAND…` shows the command, its output and its exit code, and `wait_lines N FILE` waits until FILE has N
 // lines.
@@ -41,7 +42,7 @@ std::string Normalise(std::string text, const Server& server) {
   return text;
 }
 
-std::string RunScript(const std::filesystem::path& script, const Server& server) {
+std::string RunScript(const std::filesystem::path& script, const std::string& api, const Server& server) {
   const TempDir dir;
   const std::string prelude =
       "cd " + Quote(dir.path()) +
@@ -49,30 +50,37 @@ std::string RunScript(const std::filesystem::path& script, const Server& server)
       "wait_lines() { until [ \"$(wc -l <\"$2\")\" -ge \"$1\" ]; do sleep 0.05; done; }\n. " +
       Quote(script.string());
   const CommandResult result =
-      Shell(prelude, {{"ETCDCTL_API", "3"}, {"ETCDCTL_ENDPOINTS", server.endpoint()}, {"OUT", "out"}});
-  EXPECT_EQ(result.err, "");
+      Shell(prelude, {{"ETCDCTL_API", api}, {"ETCDCTL_ENDPOINTS", server.url()}, {"OUT", "out"}});
+  EXPECT_EQ(result.err, "") << result.out;
   return Normalise(result.out, server);
+}
+
+void ExpectTheSame(const std::filesystem::path& script, const std::string& api) {
+  const Server etcd(Server::Kind::kEtcd, {"--enable-v2"});
+  const Server kvorum(Server::Kind::kKvorum);
+  const std::string expected = RunScript(script, api, etcd);
+  ASSERT_NE(expected.find("= 0\n"), std::string::npos) << "the script ran nothing:\n" << expected;
+  EXPECT_EQ(RunScript(script, api, kvorum), expected);
 }
 
 class EtcdctlScript : public testing::TestWithParam<std::filesystem::path> {};
 
-TEST_P(EtcdctlScript, PrintsWhatItPrintsForEtcd) {
-  const Server etcd(Server::Kind::kEtcd);
-  const Server kvorum(Server::Kind::kKvorum);
-  const std::string expected = RunScript(GetParam(), etcd);
-  ASSERT_NE(expected.find("= 0\n"), std::string::npos) << "the script ran nothing:\n" << expected;
-  EXPECT_EQ(RunScript(GetParam(), kvorum), expected);
-}
+TEST_P(EtcdctlScript, PrintsWhatItPrintsForEtcd) { ExpectTheSame(GetParam(), "3"); }
 
-std::vector<std::filesystem::path> Scripts() {
+class EtcdctlV2Script : public testing::TestWithParam<std::filesystem::path> {};
+
+TEST_P(EtcdctlV2Script, PrintsWhatItPrintsForEtcd) { ExpectTheSame(GetParam(), "2"); }
+
+std::vector<std::filesystem::path> Scripts(const std::string& folder) {
   std::vector<std::filesystem::path> scripts;
-  for (const auto& entry : std::filesystem::directory_iterator(KVORUM_E2E_SCRIPTS))
-    scripts.push_back(entry.path());
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) scripts.push_back(entry.path());
   std::sort(scripts.begin(), scripts.end());
   return scripts;
 }
 
-INSTANTIATE_TEST_SUITE_P(Etcdctl, EtcdctlScript, testing::ValuesIn(Scripts()),
+INSTANTIATE_TEST_SUITE_P(Etcdctl, EtcdctlScript, testing::ValuesIn(Scripts(KVORUM_E2E_SCRIPTS)),
+                         [](const auto& info) { return info.param.stem().string(); });
+INSTANTIATE_TEST_SUITE_P(EtcdctlV2, EtcdctlV2Script, testing::ValuesIn(Scripts(KVORUM_E2E_SCRIPTS "_v2")),
                          [](const auto& info) { return info.param.stem().string(); });
 
 }  // namespace
