@@ -3,6 +3,7 @@
 
 #include "load.h"
 #include "options.h"
+#include "waiter_bench.h"
 #include "watch_bench.h"
 
 namespace kvorum::bench {
@@ -35,6 +36,10 @@ int Main(int argc, char** argv) {
     HoldWatchers(loop, options);
   } else if (options.mode == "hold-leases") {
     HoldLeases(loop, options);
+  } else if (options.mode == "v2-wake") {
+    WakeWaiters(options);
+  } else if (options.mode == "v2-hold") {
+    HoldWaiters(options);
   } else {
     std::fprintf(stderr, "kvorum-bench: unknown mode %s\n", options.mode.c_str());
     return 1;

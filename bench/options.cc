@@ -13,7 +13,8 @@ namespace {
   std::fprintf(
       stderr,
       "kvorum-bench: %.*s\n"
-      "usage: kvorum-bench fill|run|watch-fanout|watch-keys|hold-watchers|hold-leases [--name=value …]\n"
+      "usage: kvorum-bench fill|run|watch-fanout|watch-keys|hold-watchers|hold-leases|v2-wake|v2-hold "
+      "[--name=value …]\n"
       "  --target=HOST:PORT[,HOST:PORT…] --workload --connections --streams --seconds --keys --key-bytes "
       "--value-bytes\n"
       "  --watchers --watch-streams --events --leases --rate\n",
