@@ -390,6 +390,10 @@ bool Http1Session::Feed(std::string_view* input) {
       // The body is malformed: there is no telling where the next request begins.
       closing_ = true;
       if (exchange.sink != nullptr && !exchange.ended) exchange.sink->OnAbort();
+      if (!exchange.ended && !exchange.head_sent) {
+        Refuse("400 Bad Request");
+        return false;
+      }
       exchange.ended = true;
       exchange.keep_alive = false;
       return true;

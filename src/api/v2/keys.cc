@@ -1,5 +1,6 @@
 #include "api/v2/keys.h"
 
+#include <atomic>
 #include <optional>
 #include <string>
 #include <utility>
@@ -50,6 +51,7 @@ struct KeyService {
   const KeyReplies replies;
   KeyMetrics metrics;
   WatchOffice watches;
+  std::atomic<size_t> form_bytes{0};  ///< of forms that have not come whole
 };
 
 KeyMetrics::Method MetricOf(const KeyRequest& key) {
@@ -138,20 +140,9 @@ class KeyCall final : public http::RequestSink {
   void OnData(std::string_view data) override {
     if (!collecting_) return;
     if (data.size() > kMaxFormBytes - form_.size()) {
-      collecting_ = false;
-      form_ = std::string();
-      Release();
-      service_.replies.Error(writer_,
-                             {.code = ErrorCode::kInvalidForm, .cause = "http: POST too large", .index = 0});
-      return;
+      return RefuseForm(ErrorCode::kInvalidForm, "http: POST too large");
     }
-    if (!writer_.Keep(static_cast<ptrdiff_t>(data.size()))) {
-      collecting_ = false;
-      form_ = std::string();
-      Release();
-      return writer_.ReplyError(503, "too many request bytes on this connection");
-    }
-    kept_ += data.size();
+    if (!Hold(data.size())) return RefuseForm(ErrorCode::kRaftInternal, "etcdserver: too many requests");
     form_.append(data);
   }
 
@@ -256,8 +247,24 @@ class KeyCall final : public http::RequestSink {
     return alive_;
   }
 
+  /// Accounts for bytes of the form. False: this connection's or all connections' forms are too much.
+  bool Hold(size_t bytes) {
+    if (!writer_.Keep(static_cast<ptrdiff_t>(bytes))) return false;
+    kept_ += bytes;
+    const size_t all = service_.form_bytes.fetch_add(bytes, std::memory_order_relaxed) + bytes;
+    return all <= service_.member.options().max_pending_bytes;
+  }
   void Release() {
-    if (kept_ > 0) writer_.Keep(-static_cast<ptrdiff_t>(std::exchange(kept_, 0)));
+    if (kept_ == 0) return;
+    writer_.Keep(-static_cast<ptrdiff_t>(kept_));
+    service_.form_bytes.fetch_sub(std::exchange(kept_, 0), std::memory_order_relaxed);
+  }
+
+  void RefuseForm(ErrorCode code, std::string_view cause) {
+    collecting_ = false;
+    form_ = std::string();
+    Release();
+    service_.replies.Error(writer_, {.code = code, .cause = std::string(cause), .index = 0});
   }
 
   KeyService& service_;

@@ -183,6 +183,27 @@ TEST_F(V2Keys, AFormHasALimit) {
                                                         "\n")));
 }
 
+TEST_F(V2Keys, FormsThatComeAreBoundedTogether) {
+  served_.member.options_value.max_pending_bytes = 100;
+  const std::string head =
+      "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 90\r\nExpect: 100-continue\r\n";
+  Connection slow(served_.address());
+  slow.Request("PUT", "/v2/keys/slow", head);
+  slow.ReadUntil("100 Continue\r\n\r\n");
+  slow.Send("value=" + std::string(54, 'x'));
+  // Once the server has these, another form of 60 bytes does not fit.
+  const std::string form = "value=" + std::string(54, 'y');
+  Response second;
+  const MonotonicTime end = SystemClock().Now() + std::chrono::seconds(20);
+  do {
+    second = served_.Put("/v2/keys/second", form);
+  } while (second.status != 500 && SystemClock().Now() < end);
+  EXPECT_THAT(second.body, HasSubstr("etcdserver: too many requests"));
+  slow.Send(std::string(30, 'x'));
+  EXPECT_THAT(slow.ReadUntil("\"node\""), HasSubstr("201 Created"));
+  EXPECT_NE(served_.Put("/v2/keys/second", form).status, 500);
+}
+
 TEST_F(V2Keys, AQuorumReadIsConfirmedFirst) {
   served_.Put("/v2/keys/foo", "value=bar");
   served_.member.confirm_at_once = false;
