@@ -52,18 +52,19 @@ class HeadText {
   void Add(int number) { Add(static_cast<uint64_t>(number)); }
   /// With the name as people and their scripts know it, "Content-Type", and without what would end the line.
   void AddHeader(std::string_view name, std::string_view value) {
-    char before = '-';
-    for (char c : name) {
-      if (before == '-' && c >= 'a' && c <= 'z') c = static_cast<char>(c - ('a' - 'A'));
-      text_.push_back(before = c);
-    }
-    Add(": ");
     const size_t begin = text_.size();
-    Add(value);
-    for (size_t i = begin; i < text_.size(); ++i) {
-      if (text_[i] == '\r' || text_[i] == '\n' || text_[i] == '\0') text_[i] = ' ';
+    text_.resize(begin + name.size() + value.size() + 4);
+    char* to = text_.data() + begin;
+    char before = '-';
+    for (const char c : name) {
+      *to++ = before == '-' && c >= 'a' && c <= 'z' ? static_cast<char>(c - ('a' - 'A')) : c;
+      before = c;
     }
-    Add("\r\n");
+    *to++ = ':';
+    *to++ = ' ';
+    for (const char c : value) *to++ = c == '\r' || c == '\n' || c == '\0' ? ' ' : c;
+    *to++ = '\r';
+    *to++ = '\n';
   }
   std::string_view view() const { return {text_.data(), text_.size()}; }
 
