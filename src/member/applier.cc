@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/status.h"
+#include "cluster/v2_store_json.h"
 #include "member/errors.h"
 
 namespace kvorum::member {
@@ -271,18 +272,27 @@ void Applier::WithData(SnapshotPoint point, absl::AnyInvocable<void(SnapshotPoin
 
 void Applier::SendSnapshot(raft::Message message) {
   ports_.apply_executor->Post([this, message = std::move(message)]() mutable {
-    if (stopped_ || parts_.state->failed.load() || ports_.transport == nullptr) return;
-    const backend::AppliedPosition applied = ports_.backend->applied();
-    SnapshotPoint here = PointHere(raft::Term(applied.term));
-    KVORUM_CHECK(here.index == raft::Index(applied.index));
-    WithData(std::move(here), [this, message = std::move(message),
-                               database = ports_.backend->NewReadView()](SnapshotPoint point) mutable {
-      message.snapshot = raft::Snapshot{
-          .data = std::move(point.data),
-          .metadata = {.conf_state = std::move(point.conf_state), .index = point.index, .term = point.term}};
-      ports_.transport->SendSnapshot({.message = std::move(message), .database = std::move(database)});
+    const MemberId to(message.to.value());
+    parts_.v2_gate->MayHaveKeys(to, [this, message = std::move(message)](bool may) mutable {
+      if (!stopped_ && !parts_.state->failed.load()) SendHere(std::move(message), may);
     });
   });
+}
+
+void Applier::SendHere(raft::Message message, bool with_v2_keys) {
+  if (ports_.transport == nullptr) return;
+  SnapshotPoint here = PointHere(raft::Term(ports_.backend->applied().term));
+  KVORUM_CHECK(here.index == raft::Index(ports_.backend->applied().index));
+  auto send = [this, message = std::move(message),
+               database = ports_.backend->NewReadView()](SnapshotPoint point) mutable {
+    message.snapshot = raft::Snapshot{
+        .data = std::move(point.data),
+        .metadata = {.conf_state = std::move(point.conf_state), .index = point.index, .term = point.term}};
+    ports_.transport->SendSnapshot({.message = std::move(message), .database = std::move(database)});
+  };
+  if (with_v2_keys) return WithData(std::move(here), std::move(send));
+  here.data = Bytes::Copy(cluster::V2StoreJson(*parts_.cluster));
+  send(std::move(here));
 }
 
 void Applier::CutIfDue(raft::Term term) {

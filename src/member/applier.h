@@ -12,6 +12,7 @@
 #include "member/membership_applier.h"
 #include "member/raft_loop.h"
 #include "member/snapshot_installer.h"
+#include "member/v2_gate.h"
 #include "member/v2_tree.h"
 #include "member/waiters.h"
 #include "mvcc/store.h"
@@ -31,6 +32,7 @@ class Applier final : public RaftLoop::Applier {
     EntryApplier* entries = nullptr;
     MembershipApplier* membership = nullptr;
     V2Tree* v2 = nullptr;
+    V2Gate* v2_gate = nullptr;
     SnapshotInstaller* installer = nullptr;
     Compactor* compactor = nullptr;
     SharedState* state = nullptr;
@@ -80,6 +82,7 @@ class Applier final : public RaftLoop::Applier {
   void InstallNext();
   SnapshotPoint PointHere(raft::Term term);
   void Save(SnapshotPoint point);
+  void SendHere(raft::Message message, bool with_v2_keys);
   /// Gives `point` with the v2 store of now as its data, which is written in the background: that takes the
   /// longer, the more keys there are.
   void WithData(SnapshotPoint point, absl::AnyInvocable<void(SnapshotPoint)> done);

@@ -184,6 +184,7 @@ absl::Status MemberImpl::OpenLoop(StartState start) {
   parts.on_leading = [this] { version_keeper_.OnLeading(); };
   parts.membership = membership_.get();
   parts.v2 = &v2_tree_;
+  parts.v2_gate = &v2_gate_;
   parts.installer = installer_.get();
   applier_ = std::make_unique<Applier>(parts, options_, ports_);
 

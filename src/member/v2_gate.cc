@@ -59,6 +59,32 @@ void V2Gate::OnAnswers(std::map<MemberId, absl::StatusOr<PeerVersions>> answers)
                                             [this] { Ask(); });
 }
 
+void V2Gate::MayHaveKeys(MemberId id, absl::AnyInvocable<void(bool)> done) {
+  const std::optional<cluster::Member> member = cluster_.Find(id);
+  Kind kind = Kind::kApplies;
+  if (member && ports_.calls != nullptr) {
+    absl::MutexLock lock(&mutex_);
+    kind = KindOf(*member);
+  }
+  if (kind != Kind::kUnknown) return done(kind == Kind::kApplies);
+  ports_.calls->Versions(
+      member->peer_urls, ports_.clock->Now() + kAskTime,
+      [this, member = *member, done = std::move(done)](absl::StatusOr<PeerVersions> answer) mutable {
+        ports_.apply_executor->Post(
+            [this, member = std::move(member), answer = std::move(answer), done = std::move(done)]() mutable {
+              if (stopped_) return;
+              Kind said = Kind::kUnknown;
+              if (answer.ok()) {
+                absl::MutexLock lock(&mutex_);
+                said_[member.id] = {.versions = *std::move(answer), .published_kvorum = member.is_kvorum};
+                judged_at_.reset();
+                said = KindOf(member);
+              }
+              done(said != Kind::kDiesOfIt);
+            });
+      });
+}
+
 V2Gate::Kind V2Gate::KindOf(const cluster::Member& member) const {
   if (member.id == cluster_.local()) return Kind::kApplies;
   const auto said = said_.find(member.id);

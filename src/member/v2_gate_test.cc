@@ -121,6 +121,26 @@ TEST_F(V2GateTest, IsNotHeldUpByWhoHasNotStarted) {
   EXPECT_NE(Check(), "") << "it runs, though it has not told its name";
 }
 
+TEST_F(V2GateTest, AsksWhomASnapshotIsFor) {
+  Add(Member(2, ""));
+  Add(Member(3, "three", true));
+  const auto may = [this](uint64_t id) {
+    std::optional<bool> answer;
+    gate_.MayHaveKeys(MemberId(id), [&answer](bool got) { answer = got; });
+    Pass(milliseconds(1));
+    EXPECT_TRUE(answer);
+    return answer.value_or(false);
+  };
+  EXPECT_TRUE(may(2)) << "no answer";
+  EXPECT_TRUE(may(3));
+  Says(2, "3.5.16");
+  EXPECT_TRUE(may(2));
+  Add(Member(4, ""));
+  Says(4, "3.6.4");
+  EXPECT_FALSE(may(4));
+  EXPECT_NE(Check(), "") << "what it said is known from then on";
+}
+
 // ---- In a cluster.
 
 TEST(V2GateGroup, WritesAndExpiryWaitForAMemberOfEtcd) {

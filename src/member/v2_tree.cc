@@ -108,6 +108,7 @@ V2Tree::V2Tree(v2store::Store* store, MemberId local, ClusterId id, size_t max_l
 
 std::optional<cluster::Roster> V2Tree::Recover(const raft::Snapshot& snapshot, const Cluster& otherwise,
                                                Logger& logger) {
+  const uint64_t had = store_.HasUserKeys() ? store_.index() : 0;
   const absl::Status status = store_.Recover(snapshot.data.view());
   std::optional<cluster::Roster> said = status.ok() ? RosterOf(store_) : std::nullopt;
   cluster::Roster roster;
@@ -123,6 +124,12 @@ std::optional<cluster::Roster> V2Tree::Recover(const raft::Snapshot& snapshot, c
     KVORUM_CHECK(bare.ok(), "{}", bare.ToString());
     roster = {.members = otherwise.members(), .removed = otherwise.removed(), .version = otherwise.version()};
     conf_state_ = otherwise.conf_state();
+  }
+  if (store_.index() < had) {
+    // etcd without the v2 API leads, and knows of none.
+    KVORUM_LOG(logger, kError, "the leader's snapshot has no keys of the v2 API: this member's are gone",
+               {"snapshot-index", snapshot.metadata.index.value()}, {"v2-index-before", had},
+               {"v2-index", store_.index()});
   }
   members_ = std::make_unique<Cluster>(local_, id_, nullptr, max_learners_);
   for (const cluster::Member& member : roster.members) members_->AddMember(member, Cluster::Persist::kNo);
