@@ -25,6 +25,7 @@ constexpr size_t kMaxSnapshotDataBytes = UINT32_MAX;
 Applier::Applier(const Parts& parts, const MemberOptions& options, const Ports& ports)
     : parts_(parts), options_(options), ports_(ports) {
   last_snapshot_ = last_cut_ = parts.snapshot_index.value();
+  bytes_since_cut_ = kCutIntervalBytes;  // the snapshot's data is in memory until the first cut
 }
 
 void Applier::Start() {
@@ -344,7 +345,7 @@ void Applier::InstallNext() {
   parts_.installer->Run(std::move(installations_.front().snapshot), [this, index](absl::Status status) {
     if (!status.ok()) return loop_->Fail(status);
     last_snapshot_ = last_cut_ = index;
-    bytes_since_cut_ = 0;
+    bytes_since_cut_ = kCutIntervalBytes;
     installations_.front().installed();
     installations_.pop_front();
     InstallNext();
