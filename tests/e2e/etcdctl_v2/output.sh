@@ -18,7 +18,7 @@ run etcdctl -o json rm /o
 run etcdctl -o extended rm /empty
 run etcdctl --debug --no-sync set /debug "a b"
 run etcdctl --debug get /debug
-run etcdctl --debug ls /
+run etcdctl --debug ls --sort /
 run etcdctl --no-sync get /debug
 run etcdctl --timeout 10s --total-timeout 20s get /debug
 run etcdctl --version
