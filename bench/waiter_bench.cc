@@ -121,8 +121,8 @@ class Waiters {
 };
 
 /// Puts the key that all wait for. Its own answer is not waited for here.
-void Put(int fd, const Options& options, uint64_t number) {
-  const std::string body = "value=" + ValueOf(options, number);
+void Put(int fd, const Options& options) {
+  const std::string body = "value=" + std::string(options.value_bytes, 'v');
   SendAll(fd, "PUT /v2/keys/" + KeyOf(options, 0) + " HTTP/1.1\r\nHost: " + options.targets[0] +
                   "\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: " +
                   std::to_string(body.size()) + "\r\n\r\n" + body);
@@ -137,7 +137,7 @@ void WakeWaiters(const Options& options) {
   for (uint64_t i = 0; i < options.events; ++i) {
     waiters.Open();
     const auto begin = Clock::now();
-    Put(writer, options, i);
+    Put(writer, options);
     waiters.AwaitEvents();
     seconds.push_back(std::chrono::duration<double>(Clock::now() - begin).count());
     char answer[16 << 10];

@@ -284,14 +284,16 @@ Step AnyStep() {
 void KeepOff(Step& step, bool with_history) {
   static const std::regex wait_index("waitIndex=[^&]*");
   static const std::regex hidden("/_");
-  static const std::regex stream("stream=true&(.*waitIndex=)");
+  static const std::regex stream("&stream=[^&]*");
+  static const std::regex first_stream("[?]stream=[^&]*&");
   static const std::regex longer("/a([.;:a]|%20)");
   if (!with_history) {
     if (!step.watcher.empty()) step.target = std::regex_replace(step.target, wait_index, "waitIndex=0");
     return;
   }
   step.target = std::regex_replace(std::regex_replace(step.target, hidden, "/h"), longer, "/x$1");
-  if (!step.watcher.empty()) step.target = std::regex_replace(step.target, stream, "$1");
+  if (step.watcher.empty() || step.target.find("waitIndex") == std::string::npos) return;
+  step.target = std::regex_replace(std::regex_replace(step.target, stream, ""), first_stream, "?");
 }
 
 }  // namespace
