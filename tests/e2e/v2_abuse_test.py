@@ -160,7 +160,7 @@ def header_floods_are_cut_off():
             except OSError:
                 pass
         victim.check_serves()
-        victim.check_memory(256 * MIB, "100 heads without an end")
+        victim.check_memory(512 * MIB, "100 heads without an end")
         for connection in connections:
             connection.close()
 
