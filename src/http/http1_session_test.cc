@@ -190,7 +190,8 @@ TEST_F(Http1SessionTest, AnEarlyAnswerKeepsTheConnectionWhenTheBodyIsShort) {
 }
 
 TEST_F(Http1SessionTest, AnEarlyAnswerClosesWhenTheBodyIsLong) {
-  Exchange("POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n");
+  EXPECT_THAT(Exchange("POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n"),
+              HasSubstr("Connection: close\r\n"));
   Exchange(std::string(300'000, 'x'));
   EXPECT_TRUE(driver().finished());
 }
