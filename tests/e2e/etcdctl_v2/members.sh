@@ -14,6 +14,7 @@ run etcdctl member add one
 run etcdctl member add default "$peer"
 run etcdctl member add other not-a-url
 run etcdctl member list now
-run etcdctl member add second http://127.0.0.1:20001
-run etcdctl member list
-run etcdctl --total-timeout 20s cluster-health
+# In the order of the members' ids, which their addresses make.
+run sh -c 'etcdctl member add second http://127.0.0.1:20001 | grep -v INITIAL_CLUSTER='
+run sh -c 'etcdctl member list | sed "s/^[0-9a-f]*//" | sort'
+run sh -c 'etcdctl --total-timeout 20s cluster-health >health; echo "exit $?"; sed "s/member [0-9a-f]*/member/" health | sort'
