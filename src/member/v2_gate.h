@@ -24,8 +24,9 @@ class V2Gate {
   void Stop();
   /// FailedPrecondition, which names the member, where a request may not be proposed.
   absl::Status Check() const;
-  /// Whether the member may be shown keys of the v2 API; it is asked where its kind is not known, and may where
-  /// it does not answer. `done` runs on the apply executor, perhaps inside the call, or never after Stop.
+  /// Whether the member may be shown keys of the v2 API; it is asked where its kind is not known, and may
+  /// where it does not answer. `done` runs on the apply executor, perhaps inside the call, or never after
+  /// Stop.
   void MayHaveKeys(MemberId id, absl::AnyInvocable<void(bool)> done);
 
  private:

@@ -65,7 +65,9 @@ void AppendTime(std::string& out, WallTime time) {
   fmt::format_to(std::back_inserter(out), "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}",
                  static_cast<int>(date.year()), static_cast<unsigned>(date.month()),
                  static_cast<unsigned>(date.day()), of_day / 3600, of_day / 60 % 60, of_day % 60);
-  if (const auto nanos = (time - second).count(); nanos != 0) {
+  // What is left over the second, counted without the second in nanoseconds, which would not fit everywhere.
+  const int64_t rest = time.time_since_epoch().count() % kNanos;
+  if (const int64_t nanos = rest < 0 ? rest + kNanos : rest; nanos != 0) {
     fmt::format_to(std::back_inserter(out), ".{:09}", nanos);
     out.resize(out.find_last_not_of('0') + 1);
   }

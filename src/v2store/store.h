@@ -52,8 +52,9 @@ class Watcher {
 /// Thread rule: writes on one thread, the writer's; everything that reads or watches from any thread. The
 /// clock serves only the ttl that replies show.
 ///
-/// Listings are always in the order of names, sorted or not: the children are kept so. No limit is set here to
-/// how deep a path is, and nothing recurses over the tree; who takes paths from clients bounds their length.
+/// Listings are always in the order of names, sorted or not: the children are kept so. No limit is set here
+/// to how deep a path is, and nothing recurses over the tree; who takes paths from clients bounds their
+/// length.
 class Store {
  public:
   explicit Store(const Clock* clock);

@@ -23,7 +23,8 @@ struct HandlerOptions {
   std::vector<std::string> command_line;            ///< for /debug/vars
   /// Answers /v3/… and /v3beta/… (rewritten to /v3/…); null: 404. Borrowed.
   http::Handler* gateway = nullptr;
-  /// Answers /v2 and /v2/…, also where the path only says so once it is decoded or cleaned; null: 404. Borrowed.
+  /// Answers /v2 and /v2/…, also where the path only says so once it is decoded or cleaned; null: 404.
+  /// Borrowed.
   http::Handler* v2 = nullptr;
 };
 
