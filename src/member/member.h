@@ -97,8 +97,8 @@ struct MemberStatus {
 /// leases and membership, and answered; reads are confirmed against the leader. All I/O is injected (Ports).
 ///
 /// Thread rule: every public method is thread-safe unless it says otherwise. Callbacks run on an executor of
-/// the member and must return at once; they are called exactly once, also at a stop ("etcdserver: server
-/// stopped").
+/// the member, those of reads also on the thread that brings another member's message, and must return at
+/// once; they are called exactly once, also at a stop ("etcdserver: server stopped").
 class Member : public PeerReceiver {
  public:
   /// Builds store, leases and membership from the backend and takes the log over. Errors: DataLoss where they

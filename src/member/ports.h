@@ -33,8 +33,8 @@ struct OutgoingSnapshot {
 class PeerTransport {
  public:
   virtual ~PeerTransport() = default;
-  /// No kSnap is among them. In order for each receiver, as far as the wire allows; may be lost. Called on
-  /// the raft executor, and inside PeerReceiver::Receive.
+  /// No kSnap is among them. In order for each receiver, as far as the wire allows; may be lost. Thread-safe:
+  /// called on the raft executor, and for reads on the thread that asks or answers.
   virtual void Send(std::vector<raft::Message> messages) = 0;
   /// Streams the database; what became of it is told by PeerReceiver::ReportSnapshot, always. Thread-safe.
   virtual void SendSnapshot(OutgoingSnapshot snapshot) = 0;
