@@ -22,6 +22,8 @@ set(KVORUM_USES_auth "base;backend")
 set(KVORUM_USES_cluster "base;backend;raft;v2store")
 set(KVORUM_USES_grpc "base;http")
 set(KVORUM_USES_bbolt "base;backend")
+set(KVORUM_USES_dns "base")
+set(KVORUM_USES_discovery "base;config;http;grpc;dns")
 
 # floor 2
 set(KVORUM_USES_member "base;raft;wal;snap;backend;mvcc;v2store;lease;auth;cluster")
@@ -34,9 +36,12 @@ set(KVORUM_USES_api_admin "base;raft;backend;mvcc;cluster;http;grpc;member")
 set(KVORUM_USES_api_gateway "base;http;grpc")
 set(KVORUM_USES_api_v2 "base;config;raft;cluster;v2store;http;member")
 set(KVORUM_USES_client "base;http;grpc")
+set(KVORUM_USES_proxy_tcp "base;http;dns")
+set(KVORUM_USES_proxy_http "base;config;http;grpc;api_admin")
+set(KVORUM_USES_proxy_grpc "base;http;grpc;api_admin;api_gateway")
 
 # floor 4
 set(KVORUM_USES_cmd_kvorum
-    "base;config;raft;wal;snap;backend;bbolt;mvcc;lease;auth;cluster;http;grpc;member;bootstrap;peer;api_v2;api_v3;api_admin;api_gateway;v2store")
+    "base;config;raft;wal;snap;backend;bbolt;mvcc;lease;auth;cluster;http;grpc;member;bootstrap;peer;api_v2;api_v3;api_admin;api_gateway;v2store;dns;discovery;proxy_tcp;proxy_http;proxy_grpc")
 set(KVORUM_USES_cmd_kvorumutl
     "base;raft;wal;snap;backend;bbolt;mvcc;v2store;lease;cluster;http;grpc;member;bootstrap")

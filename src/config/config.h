@@ -61,6 +61,9 @@ struct Config {
   std::string discovery;
   std::string discovery_proxy;
   std::string discovery_srv;
+  std::string discovery_srv_name;
+  std::string dns_server;  ///< empty: the system's
+  bool serve_discovery;
   std::string discovery_token;
   std::vector<std::string> discovery_endpoints;
   std::string discovery_cert;
@@ -68,6 +71,12 @@ struct Config {
   std::string discovery_cacert;
   std::string discovery_user;
   std::string discovery_password;
+  Duration discovery_dial_timeout;
+  Duration discovery_request_timeout;
+  Duration discovery_keepalive_time;
+  Duration discovery_keepalive_timeout;
+  bool discovery_insecure_transport;
+  bool discovery_insecure_skip_tls_verify;
   std::string discovery_fallback;
   bool pre_vote;
   bool strict_reconfig_check;
@@ -77,6 +86,14 @@ struct Config {
   std::string auto_compaction_retention;
   bool enable_v2;  ///< whether the v2 API is served, by --enable-v2 and --v2-deprecation
   std::string v2_deprecation;
+
+  // Proxy mode.
+  std::string proxy;  ///< "off", "readonly", "on"
+  uint64_t proxy_failure_wait_ms;
+  uint64_t proxy_refresh_interval_ms;
+  uint64_t proxy_dial_timeout_ms;
+  uint64_t proxy_write_timeout_ms;
+  uint64_t proxy_read_timeout_ms;
 
   // Security.
   std::string cert_file;

@@ -165,8 +165,6 @@ TEST_F(ConfigLoad, ChecksDiscoveryInEtcdsWords) {
   EXPECT_EQ(ErrorOf({"--discovery-token=x"}), "both --discovery-token and --discovery-endpoints must be set");
   EXPECT_THAT(ErrorOf({"--discovery=http://a:1", "--discovery-cert=x"}),
               HasSubstr("both v2 discovery settings"));
-  EXPECT_EQ(ErrorOf({"--discovery-fallback=proxy"}),
-            "v2 proxy is deprecated, and --discovery-fallback can't be configured as \"proxy\"");
 }
 
 TEST_F(ConfigLoad, RefusesByNameWhatIsNotBuilt) {
@@ -177,15 +175,13 @@ TEST_F(ConfigLoad, RefusesByNameWhatIsNotBuilt) {
       ErrorOf({"--experimental-enable-v2v3=/v2"}),
       "--experimental-enable-v2v3 is not supported by this version of kvorum: the v2 API on keys of the "
       "v3 API is not built in");
-  EXPECT_THAT(ErrorOf({"--proxy=on"}), HasSubstr("the v2 proxy"));
-  EXPECT_THAT(ErrorOf({"--discovery-srv=x"}), HasSubstr("--discovery-srv is not supported"));
   EXPECT_THAT(ErrorOf({"--feature-gates=LeaseCheckpoint=true"}),
               HasSubstr("--feature-gates=LeaseCheckpoint=true is not supported"));
 }
 
 TEST_F(ConfigLoad, TheDefaultOfWhatIsNotBuiltIsTaken) {
-  Good({"--cert-file=", "--auth-token=simple", "--discovery-fallback=exit", "--raft-read-timeout=5000ms",
-        "--proxy=off", "--feature-gates=AllAlpha=false"});
+  Good({"--cert-file=", "--auth-token=simple", "--raft-read-timeout=5000ms",
+        "--feature-gates=AllAlpha=false"});
 }
 
 TEST_F(ConfigLoad, TheV2ApiIsServedUnlessItIsTurnedOff) {

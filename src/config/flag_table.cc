@@ -123,7 +123,6 @@ FlagSection MemberSection() {
 }
 
 FlagSection ClusteringSection() {
-  constexpr std::string_view kDiscovery = "discovery";
   return {
       "Clustering",
       {
@@ -158,45 +157,67 @@ FlagSection ClusteringSection() {
            &Config::strict_reconfig_check, "Refuse membership changes that would put the quorum at risk."},
           {"max-learners", Kind::kInt, "1", "max-learners", &Config::max_learners,
            "Most learners that the cluster may have at a time."},
-          NotBuilt("discovery", Kind::kString, "", "discovery", kDiscovery, &Config::discovery),
-          NotBuilt("discovery-token", Kind::kString, "", "discovery-config.token", kDiscovery,
-                   &Config::discovery_token),
-          NotBuilt("discovery-endpoints", Kind::kList, "", "discovery-config.client.endpoints", kDiscovery,
-                   &Config::discovery_endpoints),
-          NotBuilt("discovery-dial-timeout", Kind::kDuration, "2s", "discovery-config.client.dial-timeout",
-                   kDiscovery),
-          NotBuilt("discovery-request-timeout", Kind::kDuration, "5s",
-                   "discovery-config.client.request-timeout", kDiscovery),
-          NotBuilt("discovery-keepalive-time", Kind::kDuration, "2s",
-                   "discovery-config.client.keepalive-time", kDiscovery),
-          NotBuilt("discovery-keepalive-timeout", Kind::kDuration, "6s",
-                   "discovery-config.client.keepalive-timeout", kDiscovery),
-          NotBuilt("discovery-insecure-transport", Kind::kBool, "true",
-                   "discovery-config.client.secure.insecure-transport", kDiscovery),
-          NotBuilt("discovery-insecure-skip-tls-verify", Kind::kBool, "false",
-                   "discovery-config.client.secure.insecure-skip-tls-verify", kDiscovery),
-          NotBuilt("discovery-cert", Kind::kString, "", "discovery-config.client.secure.cert", kDiscovery,
-                   &Config::discovery_cert),
-          NotBuilt("discovery-key", Kind::kString, "", "discovery-config.client.secure.key", kDiscovery,
-                   &Config::discovery_key),
-          NotBuilt("discovery-cacert", Kind::kString, "", "discovery-config.client.secure.cacert", kDiscovery,
-                   &Config::discovery_cacert),
-          NotBuilt("discovery-user", Kind::kString, "", "discovery-config.client.auth.username", kDiscovery,
-                   &Config::discovery_user),
-          NotBuilt("discovery-password", Kind::kString, "", "discovery-config.client.auth.password",
-                   kDiscovery, &Config::discovery_password),
-          {.name = "discovery-fallback",
-           .kind = Kind::kString,
-           .default_text = "exit",
-           .file_key = "",
-           .target = &Config::discovery_fallback,
-           .help = kDiscovery,
-           .built = false,
-           .choices = "exit|proxy"},
-          NotBuilt("discovery-proxy", Kind::kString, "", "discovery-proxy", kDiscovery,
-                   &Config::discovery_proxy),
-          NotBuilt("discovery-srv", Kind::kString, "", "discovery-srv", kDiscovery, &Config::discovery_srv),
-          NotBuilt("discovery-srv-name", Kind::kString, "", "discovery-srv-name", kDiscovery),
+          {"discovery", Kind::kString, "", "discovery", &Config::discovery,
+           "URL of a new cluster's token at a discovery service (v2 protocol)."},
+          {"discovery-proxy", Kind::kString, "", "discovery-proxy", &Config::discovery_proxy,
+           "HTTP proxy through which the v2 discovery service is asked."},
+          Choice("discovery-fallback", "exit", &Config::discovery_fallback, "exit|proxy",
+                 "What a member beyond the size of the v2 discovery token becomes."),
+          {"discovery-token", Kind::kString, "", "discovery-config.token", &Config::discovery_token,
+           "A new cluster's token at a discovery service (v3 protocol)."},
+          {"discovery-endpoints", Kind::kList, "", "discovery-config.client.endpoints",
+           &Config::discovery_endpoints, "Client URLs of the v3 discovery service."},
+          {"discovery-dial-timeout", Kind::kDuration, "2s", "discovery-config.client.dial-timeout",
+           &Config::discovery_dial_timeout, "Time that a connection to the v3 discovery service may take."},
+          {"discovery-request-timeout", Kind::kDuration, "5s", "discovery-config.client.request-timeout",
+           &Config::discovery_request_timeout, "Time that a request to the v3 discovery service may take."},
+          {"discovery-keepalive-time", Kind::kDuration, "2s", "discovery-config.client.keepalive-time",
+           &Config::discovery_keepalive_time, "Idle time after which the v3 discovery service is pinged."},
+          {"discovery-keepalive-timeout", Kind::kDuration, "6s", "discovery-config.client.keepalive-timeout",
+           &Config::discovery_keepalive_timeout, "Time that its answer to a ping may take."},
+          {"discovery-insecure-transport", Kind::kBool, "true",
+           "discovery-config.client.secure.insecure-transport", &Config::discovery_insecure_transport,
+           "Ask the v3 discovery service without TLS."},
+          {"discovery-insecure-skip-tls-verify", Kind::kBool, "false",
+           "discovery-config.client.secure.insecure-skip-tls-verify",
+           &Config::discovery_insecure_skip_tls_verify, "Take any certificate of the v3 discovery service."},
+          {"discovery-cert", Kind::kString, "", "discovery-config.client.secure.cert",
+           &Config::discovery_cert, "Certificate to show to the v3 discovery service."},
+          {"discovery-key", Kind::kString, "", "discovery-config.client.secure.key", &Config::discovery_key,
+           "Its private key."},
+          {"discovery-cacert", Kind::kString, "", "discovery-config.client.secure.cacert",
+           &Config::discovery_cacert, "Authority of the v3 discovery service's certificate."},
+          {"discovery-user", Kind::kString, "", "discovery-config.client.auth.username",
+           &Config::discovery_user, "User, or user:password, at the v3 discovery service."},
+          {"discovery-password", Kind::kString, "", "discovery-config.client.auth.password",
+           &Config::discovery_password, "The user's password."},
+          {"discovery-srv", Kind::kString, "", "discovery-srv", &Config::discovery_srv,
+           "DNS domain whose SRV records name the first members."},
+          {"discovery-srv-name", Kind::kString, "", "discovery-srv-name", &Config::discovery_srv_name,
+           "Suffix of the service's name in those records."},
+          {"dns-server", Kind::kString, "", "dns-server", &Config::dns_server,
+           "Address of the DNS server to ask, 'host:port' (empty: the system's)."},
+          {"serve-discovery", Kind::kBool, "false", "serve-discovery", &Config::serve_discovery,
+           "Be a discovery service: GET /new?size=N on the client URLs makes a token."},
+      }};
+}
+
+FlagSection ProxySection() {
+  return {
+      "Proxy",
+      {
+          Choice("proxy", "off", &Config::proxy, "off|readonly|on",
+                 "Be no member, but a proxy to the cluster's."),
+          {"proxy-failure-wait", Kind::kUint, "5000", "proxy-failure-wait", &Config::proxy_failure_wait_ms,
+           "Milliseconds for which a member that failed is not asked."},
+          {"proxy-refresh-interval", Kind::kUint, "30000", "proxy-refresh-interval",
+           &Config::proxy_refresh_interval_ms, "Milliseconds between looks at who the members are."},
+          {"proxy-dial-timeout", Kind::kUint, "1000", "proxy-dial-timeout", &Config::proxy_dial_timeout_ms,
+           "Milliseconds that a connection to a member may take (0: no limit)."},
+          {"proxy-write-timeout", Kind::kUint, "5000", "proxy-write-timeout", &Config::proxy_write_timeout_ms,
+           "Milliseconds for which a member may take nothing of a request (0: no limit)."},
+          {"proxy-read-timeout", Kind::kUint, "0", "proxy-read-timeout", &Config::proxy_read_timeout_ms,
+           "Milliseconds for which a member may send nothing (0: no limit, as watches need)."},
       }};
 }
 
@@ -338,7 +359,6 @@ FlagSection UnsafeSection() {
 
 /// Names of releases up to 3.6, and what of older ones is known by name.
 FlagSection OlderSection() {
-  constexpr std::string_view kProxy = "the v2 proxy";
   constexpr std::string_view kV2v3 = "the v2 API on keys of the v3 API";
   return {"",
           {
@@ -368,19 +388,6 @@ FlagSection OlderSection() {
                           "TxnModeWriteWithSharedBuffer"),
               RenamedGate("experimental-stop-grpc-service-on-defrag", "false", "StopGRPCServiceOnDefrag"),
               NotBuilt("experimental-enable-v2v3", Kind::kString, "", "experimental-enable-v2v3", kV2v3),
-              {.name = "proxy",
-               .kind = Kind::kString,
-               .default_text = "off",
-               .file_key = "proxy",
-               .target = {},
-               .help = kProxy,
-               .built = false,
-               .choices = "off|readonly|on"},
-              NotBuilt("proxy-failure-wait", Kind::kUint, "5000", "proxy-failure-wait", kProxy),
-              NotBuilt("proxy-refresh-interval", Kind::kUint, "30000", "proxy-refresh-interval", kProxy),
-              NotBuilt("proxy-dial-timeout", Kind::kUint, "1000", "proxy-dial-timeout", kProxy),
-              NotBuilt("proxy-write-timeout", Kind::kUint, "5000", "proxy-write-timeout", kProxy),
-              NotBuilt("proxy-read-timeout", Kind::kUint, "0", "proxy-read-timeout", kProxy),
               Ignored("cluster-active-size"),
               Ignored("cluster-remove-delay"),
               Ignored("cluster-sync-interval"),
@@ -409,8 +416,8 @@ std::string Flag::EnvironmentName() const {
 
 const std::vector<FlagSection>& FlagSections() {
   static const auto* const sections = new std::vector<FlagSection>{
-      MemberSection(),  ClusteringSection(), SecuritySection(), MonitoringSection(),
-      LoggingSection(), FeatureSection(),    UnsafeSection(),   OlderSection()};
+      MemberSection(),  ClusteringSection(), ProxySection(),  SecuritySection(), MonitoringSection(),
+      LoggingSection(), FeatureSection(),    UnsafeSection(), OlderSection()};
   return *sections;
 }
 

@@ -81,9 +81,6 @@ absl::Status CheckDiscovery(const Config& config) {
   for (const std::string& endpoint : config.discovery_endpoints) {
     if (endpoint.empty()) return Invalid("--discovery-endpoints must not contain empty endpoints");
   }
-  if (config.discovery_fallback == "proxy") {
-    return Invalid("v2 proxy is deprecated, and --discovery-fallback can't be configured as \"proxy\"");
-  }
   return absl::OkStatus();
 }
 

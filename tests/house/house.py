@@ -160,7 +160,7 @@ def folder_of(path):
     parts = path.split("/")
     if len(parts) < 2:
         return None
-    if parts[0] in ("api", "cmd") and len(parts) > 2:
+    if parts[0] in ("api", "cmd", "proxy") and len(parts) > 2:
         return f"{parts[0]}_{parts[1]}"
     return parts[0]
 

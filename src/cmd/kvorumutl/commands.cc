@@ -5,8 +5,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/arguments.h"
 #include "base/version.h"
-#include "cmd/kvorumutl/command_line.h"
 #include "cmd/kvorumutl/migrate.h"
 #include "cmd/kvorumutl/output.h"
 #include "cmd/kvorumutl/restore.h"
@@ -23,17 +23,17 @@ struct Command {
   std::vector<std::string_view> name;  ///< {"snapshot", "status"}
   std::string_view usage;              ///< what follows the name
   std::string_view summary;
-  std::vector<Flag> flags;
+  std::vector<CommandFlag> flags;
   int (*run)(const Arguments& arguments, const Surroundings& with);
 };
 
-constexpr Flag kWriteOut = {.name = "write-out",
-                            .default_value = "simple",
-                            .help = "set the output format (fields, json, protobuf, simple, table)",
-                            .shorthand = 'w'};
-constexpr Flag kWalDir = {.name = "wal-dir",
-                          .default_value = "",
-                          .help = "Path to the WAL directory (use --data-dir if none given)"};
+constexpr CommandFlag kWriteOut = {.name = "write-out",
+                                   .default_value = "simple",
+                                   .help = "set the output format (fields, json, protobuf, simple, table)",
+                                   .shorthand = 'w'};
+constexpr CommandFlag kWalDir = {.name = "wal-dir",
+                                 .default_value = "",
+                                 .help = "Path to the WAL directory (use --data-dir if none given)"};
 
 int Fail(const Surroundings& with, std::string_view text, int status) {
   with.error << "Error: " << text << '\n';
@@ -199,7 +199,7 @@ std::string NameOf(const Command& command) {
 std::string Help(const Command& command) {
   std::string text = fmt::format("{}\n\nUsage:\n  {} {}\n", command.summary, NameOf(command), command.usage);
   if (!command.flags.empty()) text += "\nFlags:\n";
-  for (const Flag& flag : command.flags) {
+  for (const CommandFlag& flag : command.flags) {
     const std::string shorthand = flag.shorthand == 0 ? "    " : fmt::format("-{}, ", flag.shorthand);
     text += fmt::format(
         "  {}--{}={}\n          {}\n", shorthand, flag.name,

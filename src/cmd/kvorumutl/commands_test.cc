@@ -2,10 +2,11 @@
 
 #include <sstream>
 
+#include "base/arguments.h"
 #include "base/testing/temp_directory.h"
-#include "cmd/kvorumutl/command_line.h"
 #include "cmd/kvorumutl/migrate.h"
 #include "cmd/kvorumutl/output.h"
+#include "cmd/kvorumutl/restore.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -29,7 +30,7 @@ Ran RunWords(const std::vector<std::string>& words) {
 }
 
 TEST(KvorumutlCommandLine, TakesFlagsAsEtcdutlDoes) {
-  const std::vector<Flag> flags = {
+  const std::vector<CommandFlag> flags = {
       {"name", "default", ""}, {"write-out", "simple", "", false, 'w'}, {"skip", "false", "", true}};
   const std::vector<std::string> words = {"--name=a=b", "file", "-w", "json", "--skip", "--", "--name"};
   const auto arguments = Arguments::Parse(flags, words);

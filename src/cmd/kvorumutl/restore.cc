@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "backend/lmdb_backend.h"
+#include "base/arguments.h"
 #include "base/status.h"
 #include "bbolt/bbolt.h"
 #include "bootstrap/bootstrap.h"
@@ -202,6 +203,19 @@ class Restorer {
 };
 
 }  // namespace
+
+absl::StatusOr<std::map<std::string, std::vector<std::string>>> ParseInitialCluster(std::string_view text) {
+  std::map<std::string, std::vector<std::string>> cluster;
+  for (const std::string& part : SplitList(text)) {
+    const size_t equals = part.find('=');
+    if (equals == std::string::npos || equals == 0 || part.find("://", equals) == std::string::npos) {
+      return absl::InvalidArgumentError(
+          fmt::format("empty or malformed URL of a name in --initial-cluster: \"{}\"", part));
+    }
+    cluster[part.substr(0, equals)].push_back(part.substr(equals + 1));
+  }
+  return cluster;
+}
 
 absl::Status Restore(const RestoreOptions& options, Env& env, Logger& logger) {
   return Restorer(options, env, logger).Run();

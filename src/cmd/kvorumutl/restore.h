@@ -3,9 +3,11 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "base/env.h"
 #include "base/log.h"
 #include "cmd/kvorumutl/snapshot_file.h"
@@ -26,6 +28,9 @@ struct RestoreOptions {
   /// Everything up to the last revision is compacted, so that watchers and caches begin anew.
   bool mark_compacted = false;
 };
+
+/// "a=http://x,a=http://y,b=http://z": the URLs of each name. InvalidArgument where a part has no name.
+absl::StatusOr<std::map<std::string, std::vector<std::string>>> ParseInitialCluster(std::string_view text);
 
 /// Makes the data directory of one member of a new cluster that begins with the keys of a snapshot file, ours
 /// or etcd's (reference: wal-and-snap.md §8): the database with the members of the new cluster, a log that

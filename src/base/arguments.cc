@@ -1,4 +1,4 @@
-#include "cmd/kvorumutl/command_line.h"
+#include "base/arguments.h"
 
 #include <algorithm>
 #include <charconv>
@@ -8,7 +8,7 @@
 #include "base/status.h"
 #include "fmt/format.h"
 
-namespace kvorum::utl {
+namespace kvorum {
 namespace {
 
 absl::Status Bad(std::string text) { return absl::InvalidArgumentError(std::move(text)); }
@@ -17,9 +17,10 @@ bool IsBoolean(std::string_view text) { return text == "true" || text == "false"
 
 }  // namespace
 
-absl::StatusOr<Arguments> Arguments::Parse(std::span<const Flag> flags, std::span<const std::string> words) {
+absl::StatusOr<Arguments> Arguments::Parse(std::span<const CommandFlag> flags,
+                                           std::span<const std::string> words) {
   Arguments arguments;
-  for (const Flag& flag : flags) {
+  for (const CommandFlag& flag : flags) {
     arguments.values_.emplace(flag.name, Value{.text = std::string(flag.default_value)});
   }
   for (size_t i = 0; i < words.size(); ++i) {
@@ -40,7 +41,8 @@ absl::StatusOr<Arguments> Arguments::Parse(std::span<const Flag> flags, std::spa
   return arguments;
 }
 
-absl::Status Arguments::Take(std::span<const Flag> flags, std::span<const std::string> words, size_t* at) {
+absl::Status Arguments::Take(std::span<const CommandFlag> flags, std::span<const std::string> words,
+                             size_t* at) {
   const std::string_view word = words[*at];
   const bool is_long = word.starts_with("--");
   std::string_view name = is_long ? word.substr(2) : word.substr(1, 1);
@@ -56,7 +58,7 @@ absl::Status Arguments::Take(std::span<const Flag> flags, std::span<const std::s
     value = word.substr(word[2] == '=' ? 3 : 2);
     has_value = true;
   }
-  const auto flag = std::find_if(flags.begin(), flags.end(), [&](const Flag& f) {
+  const auto flag = std::find_if(flags.begin(), flags.end(), [&](const CommandFlag& f) {
     return is_long ? f.name == name : f.shorthand != 0 && f.shorthand == name.front();
   });
   if (flag == flags.end()) {
@@ -72,7 +74,7 @@ absl::Status Arguments::Take(std::span<const Flag> flags, std::span<const std::s
   return Set(*flag, words[++*at]);
 }
 
-absl::Status Arguments::Set(const Flag& flag, std::string_view text) {
+absl::Status Arguments::Set(const CommandFlag& flag, std::string_view text) {
   if (flag.is_switch && !IsBoolean(text)) {
     return Bad(
         fmt::format("invalid argument \"{}\" for \"--{}\" flag: strconv.ParseBool: parsing \"{}\": "
@@ -115,16 +117,4 @@ std::vector<std::string> SplitList(std::string_view text) {
   return parts;
 }
 
-absl::StatusOr<std::map<std::string, std::vector<std::string>>> ParseInitialCluster(std::string_view text) {
-  std::map<std::string, std::vector<std::string>> cluster;
-  for (const std::string& part : SplitList(text)) {
-    const size_t equals = part.find('=');
-    if (equals == std::string::npos || equals == 0 || part.find("://", equals) == std::string::npos) {
-      return Bad(fmt::format("empty or malformed URL of a name in --initial-cluster: \"{}\"", part));
-    }
-    cluster[part.substr(0, equals)].push_back(part.substr(equals + 1));
-  }
-  return cluster;
-}
-
-}  // namespace kvorum::utl
+}  // namespace kvorum

@@ -9,10 +9,12 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
-namespace kvorum::utl {
+namespace kvorum {
 
-/// One flag of a command, as etcdutl's: `--name value`, `--name=value`, and for a switch `--name` alone.
-struct Flag {
+/// One flag of a command of a program, as spf13/cobra reads it: `--name value`, `--name=value`, and for a
+/// switch
+/// `--name` alone.
+struct CommandFlag {
   std::string_view name;
   std::string_view default_value;
   std::string_view help;
@@ -25,7 +27,8 @@ class Arguments {
  public:
   /// Flags may stand anywhere before "--". Errors: InvalidArgument with the command line's text, "unknown
   /// flag: --x" and so on.
-  static absl::StatusOr<Arguments> Parse(std::span<const Flag> flags, std::span<const std::string> words);
+  static absl::StatusOr<Arguments> Parse(std::span<const CommandFlag> flags,
+                                         std::span<const std::string> words);
 
   bool help() const { return help_; }
   const std::vector<std::string>& rest() const { return rest_; }
@@ -43,17 +46,15 @@ class Arguments {
     bool given = false;
   };
 
-  absl::Status Take(std::span<const Flag> flags, std::span<const std::string> words, size_t* at);
-  absl::Status Set(const Flag& flag, std::string_view text);
+  absl::Status Take(std::span<const CommandFlag> flags, std::span<const std::string> words, size_t* at);
+  absl::Status Set(const CommandFlag& flag, std::string_view text);
 
   bool help_ = false;
   std::vector<std::string> rest_;
   std::map<std::string, Value, std::less<>> values_;
 };
 
-/// "a=http://x,a=http://y,b=http://z": the URLs of each name. InvalidArgument where a part has no name.
-absl::StatusOr<std::map<std::string, std::vector<std::string>>> ParseInitialCluster(std::string_view text);
 /// The parts between commas.
 std::vector<std::string> SplitList(std::string_view text);
 
-}  // namespace kvorum::utl
+}  // namespace kvorum

@@ -1,0 +1,24 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "grpc/channel.h"
+#include "grpc/server.h"
+
+namespace kvorum::grpc {
+
+struct RelayOptions {
+  /// The channel for calls whose client is on that loop: a channel lives on one loop. Called on that loop,
+  /// for each call; borrowed until the loop ends.
+  std::function<Channel&(http::Loop&)> channel;
+  size_t max_message_bytes = 0x7fffffff;
+};
+
+/// Passes calls of any method through, message by message, as they come: metadata, deadline, messages both
+/// ways, status and trailers. Bounded: where one side takes nothing the other is held back, or, where that
+/// cannot be, the call ends with ResourceExhausted. As a handler it takes every gRPC request. Thread-safe.
+std::unique_ptr<http::Handler> NewRelay(RelayOptions options);
+
+}  // namespace kvorum::grpc

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <memory>
+
+#include "grpc/server.h"
+#include "proxy/grpc/upstream.h"
+
+namespace kvorum::proxy_grpc {
+
+/// The Lease service of the proxy: keep-alives of one lease go to the cluster once for all who send them
+/// (reference: proxy-discovery.md §11.4); the rest is passed on, keys of LeaseTimeToLive without the
+/// namespace.
+class LeaseProxy {
+ public:
+  explicit LeaseProxy(const Upstream& upstream);
+  ~LeaseProxy();
+
+  /// Adds LeaseGrant, LeaseRevoke, LeaseKeepAlive, LeaseTimeToLive, LeaseLeases.
+  void Register(grpc::Server* server);
+
+ private:
+  class Impl;
+  const std::shared_ptr<Impl> impl_;  // shared with its streams
+};
+
+}  // namespace kvorum::proxy_grpc
