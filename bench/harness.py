@@ -26,7 +26,31 @@ def free_port():
         return s.getsockname()[1]
 
 
-class Server:
+class Running:
+    """A process that is measured."""
+
+    process = None
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def memory_bytes(self):
+        """Anonymous resident memory: without the pages of mapped files, which the system takes back at will."""
+        with open(f"/proc/{self.process.pid}/status", encoding="ascii") as status:
+            return int(re.search(r"RssAnon:\s+(\d+) kB", status.read()).group(1)) * 1024
+
+    def cpu_seconds(self):
+        with open(f"/proc/{self.process.pid}/stat", encoding="ascii") as stat:
+            fields = stat.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class Server(Running):
     """One member over one data directory; of a cluster of its own unless told otherwise."""
 
     def __init__(self, kind, program, directory, name="default"):
@@ -36,7 +60,6 @@ class Server:
         self.name = name
         self.port = free_port()
         self.peer_port = free_port()
-        self.process = None
         self.start_seconds = 0.0
         self.cluster_flags = [f"--initial-cluster={name}={self.peer_url}"]
         self._begin = 0.0
@@ -86,24 +109,6 @@ class Server:
             if self.process.poll() is not None or time.monotonic() - self._begin > PATIENCE_SECONDS:
                 fail(f"{self.kind} did not start, see {self._log}")
             time.sleep(0.002)
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(PATIENCE_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-    def memory_bytes(self):
-        """Anonymous resident memory: without the pages of mapped files, which the system takes back at will."""
-        with open(f"/proc/{self.process.pid}/status", encoding="ascii") as status:
-            return int(re.search(r"RssAnon:\s+(\d+) kB", status.read()).group(1)) * 1024
-
-    def cpu_seconds(self):
-        with open(f"/proc/{self.process.pid}/stat", encoding="ascii") as stat:
-            fields = stat.read().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def bench_command(server, mode, options):

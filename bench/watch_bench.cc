@@ -183,7 +183,7 @@ void WatchKeys(http::Loop& loop, const Options& options) {
 
 void HoldWatchers(http::Loop& loop, const Options& options) {
   std::vector<std::string> keys;
-  for (uint64_t i = 0; i < options.watchers; ++i) keys.push_back(KeyOf(options, i));
+  for (uint64_t i = 0; i < options.watchers; ++i) keys.push_back(KeyOf(options, i % options.keys));
   Watchers watchers(loop, options, keys);
   HoldUntilInputEnds();
 }

@@ -12,7 +12,7 @@ void WatchFanout(http::Loop& loop, const Options& options);
 /// --keys keys with one watcher each: puts --events keys at random, --streams at once, and prints the same.
 void WatchKeys(http::Loop& loop, const Options& options);
 
-/// Opens --watchers idle watchers, says "ready", and holds them until standard input ends.
+/// Opens --watchers idle watchers over --keys keys, says "ready", and holds them until standard input ends.
 void HoldWatchers(http::Loop& loop, const Options& options);
 
 /// Grants --leases leases of an hour, prints the rate, says "ready", and holds until standard input ends.
