@@ -45,3 +45,7 @@ set(KVORUM_USES_cmd_kvorum
     "base;config;raft;wal;snap;backend;bbolt;mvcc;lease;auth;cluster;http;grpc;member;bootstrap;peer;api_v2;api_v3;api_admin;api_gateway;v2store;dns;discovery;proxy_tcp;proxy_http;proxy_grpc")
 set(KVORUM_USES_cmd_kvorumutl
     "base;raft;wal;snap;backend;bbolt;mvcc;v2store;lease;cluster;http;grpc;member;bootstrap")
+
+# Beside the floors: whole clusters in one thread.
+set(KVORUM_USES_sim "base;base_testing;raft;wal;snap;backend;mvcc;v2store;lease;cluster;member;bootstrap")
+set(KVORUM_USES_cmd_kvorum-sim "base;sim")
