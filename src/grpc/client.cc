@@ -1,11 +1,11 @@
 #include "grpc/client.h"
 
 #include "base/check.h"
-#include "boost/asio/generic/stream_protocol.hpp"
-#include "boost/asio/ip/tcp.hpp"
 #include "boost/asio/local/stream_protocol.hpp"
 #include "fmt/format.h"
 #include "grpc/client_core.h"
+#include "http/dialer.h"
+#include "http/listener.h"
 #include "http/text.h"
 
 namespace kvorum::grpc {
@@ -14,7 +14,7 @@ namespace asio = boost::asio;
 
 namespace {
 
-using ConnectDone = absl::AnyInvocable<void(absl::StatusOr<std::unique_ptr<ClientConnection>>)>;
+using ConnectDone = ClientConnection::ConnectDone;
 
 class Connection final : public ClientConnection {
  public:
@@ -40,68 +40,77 @@ class Connection final : public ClientConnection {
 };
 
 /// One attempt to connect. Shared with its operation under way.
-struct Attempt : std::enable_shared_from_this<Attempt> {
-  Attempt(http::Loop& l, std::string t, ConnectDone d)
-      : loop(l), target(std::move(t)), done(std::move(d)), socket(l.context()), resolver(l.context()) {}
-
-  http::Loop& loop;
-  const std::string target;
-  std::string network = "tcp";
-  std::string address = target;  // without the scheme
-  ConnectDone done;
-  asio::generic::stream_protocol::socket socket;
-  asio::ip::tcp::resolver resolver;
+class Attempt final : public std::enable_shared_from_this<Attempt> {
+ public:
+  Attempt(http::Loop& loop, const std::string& target, ConnectOptions options, ConnectDone done)
+      : loop_(loop),
+        target_(target),
+        options_(std::move(options)),
+        done_(std::move(done)),
+        socket_(loop.context()) {}
 
   void Begin() {
-    std::string_view rest = target;
-    if (http::ConsumePrefix(&rest, "unix:")) {
-      http::ConsumePrefix(&rest, "//");
-      network = "unix";
-      address = rest;
-      if (rest.size() >= sizeof(sockaddr_un::sun_path)) return Fail("path too long");
-      return Dial(asio::local::stream_protocol::endpoint(address));
-    }
-    const size_t colon = rest.rfind(':');
-    uint64_t port;
-    if (colon == std::string_view::npos || !http::ParseDecimal(rest.substr(colon + 1), &port) ||
-        port > 65535) {
-      return Fail("missing port in address");
-    }
-    std::string host(rest.substr(0, colon));
-    if (host.size() >= 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
-    boost::system::error_code error;
-    const auto address = asio::ip::make_address(host, error);
-    if (!error) return Dial(asio::ip::tcp::endpoint(address, static_cast<uint16_t>(port)));
-    resolver.async_resolve(host, std::string(rest.substr(colon + 1)),
-                           [self = shared_from_this()](const boost::system::error_code& failure,
-                                                       const asio::ip::tcp::resolver::results_type& found) {
-                             http::Loop::Turn turn(self->loop);
-                             if (failure || found.empty()) return self->Fail("no such host");
-                             self->Dial(found.begin()->endpoint());
-                           });
+    std::string_view rest = target_;
+    if (!http::ConsumePrefix(&rest, "unix:")) return DialTcp();
+    http::ConsumePrefix(&rest, "//");
+    DialUnix(std::string(rest));
   }
 
-  void Dial(const asio::generic::stream_protocol::endpoint& endpoint) {
-    socket.async_connect(endpoint, [self = shared_from_this()](const boost::system::error_code& error) {
-      http::Loop::Turn turn(self->loop);
-      if (error) return self->Fail("connect: " + http::LowerCase(error.message()));
+ private:
+  void DialTcp() {
+    const size_t colon = target_.rfind(':');
+    uint64_t port;
+    if (colon == std::string::npos || !http::ParseDecimal(target_.substr(colon + 1), &port) || port > 65535) {
+      return Fail(fmt::format("dial tcp {}: missing port in address", target_));
+    }
+    std::string host = target_.substr(0, colon);
+    if (host.size() >= 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
+    http::Dialer::Start(
+        loop_, std::move(host), target_.substr(colon + 1), options_.deadline,
+        [self = shared_from_this()](absl::StatusOr<std::unique_ptr<http::ByteStream>> stream) {
+          if (!stream.ok()) return self->done_(stream.status());
+          self->OnStream(*std::move(stream));
+        });
+  }
+
+  void DialUnix(std::string path) {
+    if (path.size() >= sizeof(sockaddr_un::sun_path)) {
+      return Fail(fmt::format("dial unix {}: path too long", path));
+    }
+    const asio::local::stream_protocol::endpoint endpoint(path);
+    socket_.async_connect(endpoint, [self = shared_from_this(),
+                                     path = std::move(path)](const boost::system::error_code& error) {
+      http::Loop::Turn turn(self->loop_);
+      if (error) {
+        return self->Fail(fmt::format("dial unix {}: connect: {}", path, http::ErrnoText(error.value())));
+      }
       boost::system::error_code ignored;
-      auto core = std::make_shared<ClientCore>(
-          self->loop, http::NewSocketStream(self->loop, self->socket.release(ignored)), self->target);
-      core->Start();
-      self->done(std::make_unique<Connection>(std::move(core)));
+      self->OnStream(http::NewSocketStream(self->loop_, self->socket_.release(ignored)));
     });
   }
 
-  void Fail(std::string_view reason) {
-    done(absl::UnavailableError(fmt::format("dial {} {}: {}", network, address, reason)));
+  void OnStream(std::unique_ptr<http::ByteStream> stream) {
+    if (options_.tls != nullptr) return Fail("TLS is not available");
+    auto core = std::make_shared<ClientCore>(loop_, std::move(stream),
+                                             options_.authority.empty() ? target_ : options_.authority);
+    core->Start();
+    done_(std::make_unique<Connection>(std::move(core)));
   }
+
+  void Fail(std::string_view why) { done_(absl::UnavailableError(std::string(why))); }
+
+  http::Loop& loop_;
+  const std::string target_;
+  const ConnectOptions options_;
+  ConnectDone done_;
+  asio::local::stream_protocol::socket socket_;
 };
 
 }  // namespace
 
-void ClientConnection::Connect(http::Loop& loop, const std::string& target, ConnectDone done) {
-  auto attempt = std::make_shared<Attempt>(loop, target, std::move(done));
+void ClientConnection::Connect(http::Loop& loop, const std::string& target, ConnectOptions options,
+                               ConnectDone done) {
+  auto attempt = std::make_shared<Attempt>(loop, target, std::move(options), std::move(done));
   loop.Post([attempt] { attempt->Begin(); });
 }
 

@@ -122,7 +122,8 @@ void Dialer::OnTimeout() {
 }
 
 void Dialer::ArmTimer(MonotonicTime when) {
-  if (timer_ != 0) loop_.CancelTimer(timer_);
+  if (timer_ != 0) loop_.CancelTimer(std::exchange(timer_, 0));
+  if (when == MonotonicTime::max()) return;
   timer_ = loop_.PostAt(when, [weak = weak_from_this()] {
     const std::shared_ptr<Dialer> self = weak.lock();
     if (self == nullptr) return;
