@@ -21,6 +21,7 @@ struct ClientRequest {
   std::string url;  ///< "http://127.0.0.1:2380/members": scheme, host, port, path and query
   Headers headers;  ///< besides Host, Content-Length and Transfer-Encoding
   std::string body;
+  std::string host = {};  ///< the Host header; empty: as the URL has it
 };
 struct ClientResponse {
   int status = 0;
@@ -32,7 +33,7 @@ struct ClientResponse {
 };
 
 struct ClientOptions {
-  std::chrono::nanoseconds dial_timeout = std::chrono::seconds(5);
+  std::chrono::nanoseconds dial_timeout = std::chrono::seconds(5);  ///< 0: no limit
   size_t max_idle_connections = 4;  ///< for each address; kept for later requests
   std::chrono::nanoseconds idle_timeout = std::chrono::seconds(30);
   size_t max_response_bytes = size_t{64} << 20;  ///< of a response that is collected; more is an error
@@ -66,6 +67,9 @@ struct ExchangeOptions {
   std::chrono::nanoseconds response_timeout{0};   ///< no head has come since the request was sent
   std::chrono::nanoseconds read_timeout{0};       ///< nothing of the body has come
   MonotonicTime deadline = MonotonicTime::max();  ///< all of it, with the dialling
+  /// A request that met a connection which the server was closing is repeated once, whatever its method. The
+  /// server may have got it both times.
+  bool repeat = false;
 };
 
 /// An exchange under way. On the loop only.
@@ -74,6 +78,10 @@ class Exchange {
   virtual ~Exchange() = default;
   /// Breaks it off: the sink is told nothing more, not even the end. Does nothing once it ended.
   virtual void Cancel() = 0;
+  /// Reads nothing more of the response until Resume, and no time runs for it; for sinks that cannot take it
+  /// as fast as it comes. What was read before still comes. Nothing once it ended.
+  virtual void Pause() = 0;
+  virtual void Resume() = 0;
 };
 
 /// Sends HTTP/1.1 requests from one loop, and keeps connections for later ones. Names are resolved without

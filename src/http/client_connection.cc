@@ -34,6 +34,7 @@ bool IsHeaderText(std::string_view text) {
 absl::Status CheckRequest(const ClientRequest& request) {
   bool good = !request.method.empty() && IsHeaderText(request.method) &&
               request.method.find(' ') == std::string::npos;
+  good = good && IsHeaderText(request.host);
   for (const auto& [name, value] : request.headers) {
     good = good && !name.empty() && IsHeaderText(name) && IsHeaderText(value);
   }
@@ -65,8 +66,10 @@ void ClientExchange::Start() {
 }
 
 void ClientExchange::Dial() {
-  const MonotonicTime now = pool_->loop().clock().Now();
-  dialer_ = Dialer::Start(pool_->loop(), url_.host, url_.port, now + pool_->options().dial_timeout,
+  const std::chrono::nanoseconds timeout = pool_->options().dial_timeout;
+  const MonotonicTime deadline =
+      timeout.count() > 0 ? pool_->loop().clock().Now() + timeout : MonotonicTime::max();
+  dialer_ = Dialer::Start(pool_->loop(), url_.host, url_.port, deadline,
                           [self = shared_from_this()](absl::StatusOr<std::unique_ptr<ByteStream>> stream) {
                             self->dialer_.reset();
                             if (!stream.ok()) return self->Fail(stream.status());
@@ -92,6 +95,18 @@ std::shared_ptr<ResponseSink> ClientExchange::Detach() {
 void ClientExchange::Cancel() {
   const std::shared_ptr<ClientExchange> self = shared_from_this();
   if (!ended()) Detach();
+}
+
+void ClientExchange::Pause() {
+  if (ended() || std::exchange(paused_, true)) return;
+  if (connection_ != nullptr) connection_->Pause();
+}
+
+void ClientExchange::Resume() {
+  if (ended() || !std::exchange(paused_, false)) return;
+  OnRead();
+  Arm();
+  if (connection_ != nullptr) connection_->Resume();
 }
 
 void ClientExchange::Fail(const absl::Status& status) {
@@ -120,7 +135,8 @@ void ClientExchange::OnComplete() {
 
 void ClientExchange::OnBroken(const absl::Status& status, bool reused, bool untouched) {
   connection_.reset();
-  if (reused && untouched && request_.method == "GET" && !std::exchange(repeated_, true)) {
+  if (reused && untouched && (options_.repeat || request_.method == "GET") &&
+      !std::exchange(repeated_, true)) {
     blocked_since_.reset();
     sent_at_.reset();
     return Dial();
@@ -152,7 +168,7 @@ MonotonicTime ClientExchange::Due() const {
   };
   limit(blocked_since_, options_.write_timeout);
   limit(sent_at_, options_.response_timeout);
-  limit(read_at_, options_.read_timeout);
+  if (!paused_) limit(read_at_, options_.read_timeout);
   return due;
 }
 
@@ -222,11 +238,7 @@ class ClientConnection::Parser final : public beast::http::basic_parser<false> {
 
 ClientConnection::ClientConnection(ClientPool* pool, std::unique_ptr<ByteStream> stream,
                                    std::string authority)
-    : pool_(pool),
-      stream_(std::move(stream)),
-      authority_(std::move(authority)),
-      buffer_(new char[kSmallBuffer]),
-      buffer_size_(kSmallBuffer) {}
+    : pool_(pool), stream_(std::move(stream)), authority_(std::move(authority)), buffer_size_(kSmallBuffer) {}
 
 ClientConnection::~ClientConnection() = default;
 
@@ -240,7 +252,7 @@ void ClientConnection::Begin(std::shared_ptr<ClientExchange> exchange) {
   source_ended_ = exchange_->source() == nullptr;
 
   std::string head = fmt::format("{} {} HTTP/1.1\r\nhost: {}\r\n", request.method, exchange_->url().target,
-                                 exchange_->url().authority);
+                                 request.host.empty() ? exchange_->url().authority : request.host);
   for (const auto& [name, value] : request.headers) {
     fmt::format_to(std::back_inserter(head), "{}: {}\r\n", name, value);
   }
@@ -267,7 +279,27 @@ void ClientConnection::Close() {
 
 void ClientConnection::Read() {
   reading_ = true;
+  if (exchange_ == nullptr || !parser_->head_told || buffer_filled_) return ReadIntoBuffer();
+  buffer_.reset();
+  stream_->WaitReadable(shared_from_this());
+}
+
+void ClientConnection::ReadIntoBuffer() {
+  if (buffer_ == nullptr) buffer_.reset(new char[buffer_size_]);
   stream_->Read(buffer_.get(), buffer_size_, shared_from_this());
+}
+
+void ClientConnection::Resume() {
+  paused_ = false;
+  if (!closed_ && !reading_) Read();
+}
+
+void ClientConnection::OnReadable() {
+  if (closed_) {
+    reading_ = false;
+    return;
+  }
+  ReadIntoBuffer();
 }
 
 void ClientConnection::OnRead(size_t size, bool broken) {
@@ -287,11 +319,12 @@ void ClientConnection::OnRead(size_t size, bool broken) {
   }
   if (closed_) return;
   if (pending_.size() > kPendingLimit) return Break(absl::UnavailableError("net/http: header too long"));
-  if (size == buffer_size_ && buffer_size_ < kLargeBuffer) {
-    buffer_.reset(new char[kLargeBuffer]);
+  buffer_filled_ = size == buffer_size_;
+  if (buffer_filled_ && buffer_size_ < kLargeBuffer) {
+    buffer_.reset();
     buffer_size_ = kLargeBuffer;
   }
-  Read();
+  if (!paused_) Read();
 }
 
 size_t ClientConnection::Process(std::string_view input) {
@@ -334,6 +367,7 @@ void ClientConnection::FinishResponse(bool input_left) {
     Close();
   } else {
     reused_ = true;
+    paused_ = false;
     idle_timer_ = pool_->loop().PostAfter(pool_->options().idle_timeout, [weak = weak_from_this()] {
       const std::shared_ptr<ClientConnection> idle = weak.lock();
       if (idle == nullptr) return;

@@ -37,6 +37,8 @@ class ClientExchange final : public Exchange, public std::enable_shared_from_thi
 
   void Start();
   void Cancel() override;
+  void Pause() override;
+  void Resume() override;
   void Fail(const absl::Status& status);
 
   // What the connection tells.
@@ -76,6 +78,7 @@ class ClientExchange final : public Exchange, public std::enable_shared_from_thi
   std::shared_ptr<Dialer> dialer_;                // while dialling
   std::shared_ptr<ClientConnection> connection_;  // null before and after
   bool repeated_ = false;
+  bool paused_ = false;
 
   // Since when it waits for this, if it does.
   std::optional<MonotonicTime> blocked_since_;
@@ -100,17 +103,23 @@ class ClientConnection final : public TurnEnd,
   void Begin(std::shared_ptr<ClientExchange> exchange);
   /// Closes without a word to the exchange.
   void Close();
+  /// Nothing more of the response is read until the exchange takes it again, or ends.
+  void Pause() { paused_ = true; }
+  void Resume();
 
   const std::string& authority() const { return authority_; }
 
   void OnRead(size_t size, bool broken) override;
+  void OnReadable() override;
   void OnWritable() override;
   void OnTurnEnd() override;
 
  private:
   class Parser;
 
+  /// Waits for input: without a buffer where it may be long in coming, as of a watch.
   void Read();
+  void ReadIntoBuffer();
   /// Parses from `input`; returns how much was used.
   size_t Process(std::string_view input);
   void FinishResponse(bool input_left);
@@ -129,11 +138,13 @@ class ClientConnection final : public TurnEnd,
   std::shared_ptr<ClientExchange> exchange_;  // null while idle
   std::unique_ptr<Parser> parser_;            // of the exchange, or of the last one
   std::string pending_;                       // input that the parser wants more of
-  std::unique_ptr<char[]> buffer_;
+  std::unique_ptr<char[]> buffer_;            // null while nothing is read into it
   size_t buffer_size_;
+  bool buffer_filled_ = false;  // the last time: there may be more at once
   OutputQueue output_;
 
   bool reading_ = false;
+  bool paused_ = false;
   bool source_ended_ = true;  // or there is none
   bool pulling_ = false;
   bool flush_wanted_ = false;

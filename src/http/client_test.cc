@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -279,6 +280,7 @@ class Recorder final : public ResponseSink {
   void OnHead(ClientResponse head) override {
     status = head.status;
     headed.Notify();
+    if (on_head) on_head();
   }
   void OnData(std::string_view data) override {
     absl::MutexLock lock(&mutex);
@@ -287,6 +289,10 @@ class Recorder final : public ResponseSink {
   void OnEnd(absl::Status status) override {
     end = std::move(status);
     ended.Notify();
+  }
+  size_t Size() {
+    absl::MutexLock lock(&mutex);
+    return body.size();
   }
   void AwaitBody(std::string_view wanted) {
     absl::MutexLock lock(&mutex);
@@ -298,6 +304,7 @@ class Recorder final : public ResponseSink {
   absl::Status end;
   absl::Notification headed;
   absl::Notification ended;
+  std::function<void()> on_head;
   absl::Mutex mutex;
   std::string body;
 };
@@ -380,6 +387,52 @@ TEST_F(ClientStreamTest, EndsWhenNoHeadComes) {
   Open({.url = Url("/hold")}, {.response_timeout = std::chrono::milliseconds(50)});
   sink_->ended.WaitForNotification();
   EXPECT_EQ(sink_->end.code(), absl::StatusCode::kDeadlineExceeded);
+}
+
+TEST_F(ClientStreamTest, ReadsNothingWhileItIsPaused) {
+  std::atomic<size_t> sent = 0;
+  absl::Notification stalled;
+  RawServer server([&](int fd) {
+    RawServer::ReadRequest(fd);
+    RawServer::Send(fd, "HTTP/1.1 200 OK\r\n\r\n");
+    const int patience_ms = 100;
+    const std::string piece(64 << 10, 'x');
+    for (pollfd writable = {.fd = fd, .events = POLLOUT}; ::poll(&writable, 1, patience_ms) == 1;) {
+      const ssize_t n = ::send(fd, piece.data(), piece.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+      if (n > 0) sent += static_cast<size_t>(n);
+    }
+    stalled.Notify();
+  });
+  sink_->on_head = [this] { exchange_->Pause(); };
+  Open({.url = server.Url()}, {.read_timeout = std::chrono::milliseconds(20)});
+  stalled.WaitForNotification();  // what the system holds is all that could be sent
+  EXPECT_LE(sink_->Size(), 64u << 10);
+  EXPECT_FALSE(sink_->ended.HasBeenNotified());
+  RunOn(loop_, [&] { exchange_->Resume(); });
+  sink_->ended.WaitForNotification();
+  EXPECT_TRUE(sink_->end.ok()) << sink_->end;
+  EXPECT_EQ(sink_->Size(), sent);
+}
+
+TEST_F(ClientStreamTest, RepeatsAnyRequestThatMetAClosingConnection) {
+  std::atomic<int> n = 0;
+  RawServer server([&](int fd) {
+    RawServer::ReadUntil(fd, "body");
+    RawServer::Send(fd, fmt::format("HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n{}", ++n));
+    if (n == 1) RawServer::ReadUntil(fd, "body");  // and closes, with a second request unanswered
+  });
+  const ClientRequest request = {.method = "PUT", .url = server.Url(), .body = "body"};
+  EXPECT_EQ(Call(request).value().body, "1");
+  Open(request, {.repeat = true});
+  sink_->ended.WaitForNotification();
+  EXPECT_TRUE(sink_->end.ok()) << sink_->end;
+  EXPECT_EQ(sink_->body, "2");
+}
+
+TEST_F(ClientStreamTest, NamesTheHostThatItIsTold) {
+  Open({.url = Url("/hello"), .host = "etcd.example:2379"});
+  sink_->ended.WaitForNotification();
+  RunOn(loops_.at(0), [&] { EXPECT_EQ(handler_.last_authority, "etcd.example:2379"); });
 }
 
 TEST_F(ClientStreamTest, UploadsFromASource) {
