@@ -21,7 +21,8 @@ struct ClientRequest {
   std::string url;  ///< "http://127.0.0.1:2380/members": scheme, host, port, path and query
   Headers headers;  ///< besides Host, Content-Length and Transfer-Encoding
   std::string body;
-  std::string host = {};  ///< the Host header; empty: as the URL has it
+  std::string host = {};   ///< the Host header; empty: as the URL has it
+  std::string proxy = {};  ///< "http://127.0.0.1:3128": the HTTP proxy that it goes through; empty: none
 };
 struct ClientResponse {
   int status = 0;

@@ -58,24 +58,42 @@ void ClientExchange::Start() {
   absl::StatusOr<HttpUrl> url = ParseHttpUrl(request_.url);
   if (!url.ok()) return Fail(url.status());
   url_ = *std::move(url);
+  if (!request_.proxy.empty()) {
+    absl::StatusOr<HttpUrl> proxy = ParseHttpUrl(request_.proxy);
+    if (!proxy.ok()) return Fail(proxy.status());
+    proxy_ = *std::move(proxy);
+  }
   if (absl::Status status = CheckRequest(request_); !status.ok()) return Fail(status);
   Arm();
-  if (std::shared_ptr<ClientConnection> idle = pool_->TakeIdle(url_.authority))
-    return Attach(std::move(idle));
+  if (std::shared_ptr<ClientConnection> idle = pool_->TakeIdle(Server())) return Attach(std::move(idle));
   Dial();
+}
+
+std::string ClientExchange::Server() const {
+  return proxy_ ? fmt::format("proxy {}", proxy_->authority) : url_.authority;
+}
+
+std::string ClientExchange::Target() const {
+  return proxy_ ? fmt::format("http://{}{}", url_.authority, url_.target) : url_.target;
 }
 
 void ClientExchange::Dial() {
   const std::chrono::nanoseconds timeout = pool_->options().dial_timeout;
   const MonotonicTime deadline =
       timeout.count() > 0 ? pool_->loop().clock().Now() + timeout : MonotonicTime::max();
-  dialer_ = Dialer::Start(pool_->loop(), url_.host, url_.port, deadline,
-                          [self = shared_from_this()](absl::StatusOr<std::unique_ptr<ByteStream>> stream) {
-                            self->dialer_.reset();
-                            if (!stream.ok()) return self->Fail(stream.status());
-                            self->Attach(std::make_shared<ClientConnection>(self->pool_, *std::move(stream),
-                                                                            self->url_.authority));
-                          });
+  const HttpUrl& server = proxy_ ? *proxy_ : url_;
+  dialer_ = Dialer::Start(
+      pool_->loop(), server.host, server.port, deadline,
+      [self = shared_from_this()](absl::StatusOr<std::unique_ptr<ByteStream>> stream) {
+        self->dialer_.reset();
+        if (!stream.ok()) return self->FailToDial(stream.status());
+        self->Attach(std::make_shared<ClientConnection>(self->pool_, *std::move(stream), self->Server()));
+      });
+}
+
+void ClientExchange::FailToDial(const absl::Status& status) {
+  if (!proxy_) return Fail(status);
+  Fail(absl::Status(status.code(), fmt::format("proxyconnect tcp: {}", std::string(status.message()))));
 }
 
 void ClientExchange::Attach(std::shared_ptr<ClientConnection> connection) {
@@ -251,7 +269,7 @@ void ClientConnection::Begin(std::shared_ptr<ClientExchange> exchange) {
   parser_->skip(request.method == "HEAD");
   source_ended_ = exchange_->source() == nullptr;
 
-  std::string head = fmt::format("{} {} HTTP/1.1\r\nhost: {}\r\n", request.method, exchange_->url().target,
+  std::string head = fmt::format("{} {} HTTP/1.1\r\nhost: {}\r\n", request.method, exchange_->Target(),
                                  request.host.empty() ? exchange_->url().authority : request.host);
   for (const auto& [name, value] : request.headers) {
     fmt::format_to(std::back_inserter(head), "{}: {}\r\n", name, value);

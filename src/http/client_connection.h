@@ -56,11 +56,16 @@ class ClientExchange final : public Exchange, public std::enable_shared_from_thi
 
   const ClientRequest& request() const { return request_; }
   const HttpUrl& url() const { return url_; }
+  /// What the request line asks for: of a proxy the whole URL (RFC 9112 §3.2.2).
+  std::string Target() const;
   const std::shared_ptr<BodySource>& source() const { return source_; }
   bool ended() const { return sink_ == nullptr; }
 
  private:
+  /// By what connections are told apart that are kept for later requests.
+  std::string Server() const;
   void Dial();
+  void FailToDial(const absl::Status& status);
   void Attach(std::shared_ptr<ClientConnection> connection);
   /// Sink and everything else let go; the sink, to tell it the end.
   std::shared_ptr<ResponseSink> Detach();
@@ -75,6 +80,7 @@ class ClientExchange final : public Exchange, public std::enable_shared_from_thi
   std::shared_ptr<ResponseSink> sink_;  // null once ended
   std::shared_ptr<BodySource> source_;
   HttpUrl url_;
+  std::optional<HttpUrl> proxy_;
   std::shared_ptr<Dialer> dialer_;                // while dialling
   std::shared_ptr<ClientConnection> connection_;  // null before and after
   bool repeated_ = false;

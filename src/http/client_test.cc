@@ -163,6 +163,23 @@ TEST_F(ClientTest, SaysWhyItCannotConnect) {
   EXPECT_EQ(status.message(), fmt::format("dial tcp {}: connect: connection refused", address));
 }
 
+TEST_F(ClientTest, AsksAProxyForTheWholeUrl) {
+  RawServer proxy([](int fd) {
+    for (std::string head; !(head = RawServer::ReadUntil(fd, "\r\n\r\n")).empty();) {
+      RawServer::Send(fd, fmt::format("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{}", head.size(), head));
+    }
+  });
+  const std::string proxy_url = "http://" + proxy.address();
+  for (const char* host : {"a.test", "b.test:81"}) {
+    const ClientResponse response =
+        Call({.url = fmt::format("http://{}/x?y=z", host), .proxy = proxy_url}).value();
+    EXPECT_EQ(response.body, fmt::format("GET http://{0}/x?y=z HTTP/1.1\r\nhost: {0}\r\n\r\n", host));
+  }
+  EXPECT_EQ(proxy.connections, 1);  // kept for both
+  EXPECT_EQ(Call({.url = Url("/hello"), .proxy = "http://127.0.0.1:1"}).status().message(),
+            "proxyconnect tcp: dial tcp 127.0.0.1:1: connect: connection refused");
+}
+
 TEST_F(ClientTest, RefusesWhatIsNoRequest) {
   EXPECT_EQ(Get("https://127.0.0.1:1/").status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(Call({.url = Url("/"), .headers = {{"a", "b\r\nc: d"}}}).status().code(),
