@@ -47,6 +47,9 @@ struct Operation {
 struct Revision {
   int64_t revision = 0;
   std::vector<mvccpb::Event> events;  ///< in order; without prev_kv
+  /// When it was first seen anywhere, applied by a member or told by one: it happened no later. kNever: not
+  /// known.
+  Instant seen = kNever;
 };
 
 /// What one watcher was sent, in order.
@@ -56,7 +59,9 @@ struct WatchHistory {
   etcdserverpb::WatchCreateRequest request;
   Instant created = 0;
   std::vector<etcdserverpb::WatchResponse>
-      responses;  ///< of this watcher, "created" first, fragments as they came
+      responses;                    ///< of this watcher, "created" first, fragments as they came
+  std::vector<Instant> received;    ///< of each of `responses`, when
+  Instant cancel_invoked = kNever;  ///< when its client asked to end it
   /// It was still open when the run, whose last part is free of faults, ended: everything up to the last
   /// revision must have come.
   bool open_at_end = false;
@@ -64,8 +69,8 @@ struct WatchHistory {
 
 /// The life of one lease, as its clients saw it.
 struct LeaseHistory {
-  int64_t id = 0;
-  int64_t ttl_seconds = 0;
+  int64_t id = 0;           ///< no other lease of the run has it
+  int64_t ttl_seconds = 0;  ///< as granted; where that is unknown as asked for
   Instant granted_invoked = 0;
   Instant granted = kNever;  ///< kNever: unknown whether
   struct Renewal {
@@ -76,9 +81,11 @@ struct LeaseHistory {
   std::vector<Renewal> renewals;
   Instant revoke_invoked = kNever;
   Instant revoked = kNever;
+  int64_t revoked_revision = 0;  ///< of the answer's header; 0 without one
 };
 
-/// One request of the v2 API; as Operation.
+/// One request of the v2 API; as Operation. Paths are the store's: "/1/foo". An error of etcd's
+/// (`error_code`) is an answer; kRefused is what never came to the store.
 struct V2Operation {
   uint64_t client = 0;
   MemberId member;
@@ -96,7 +103,75 @@ struct V2Operation {
   bool has_prev = false;
   uint64_t modified_index = 0;
   uint64_t created_index = 0;
-  uint64_t etcd_index = 0;  ///< X-Etcd-Index
+  uint64_t etcd_index = 0;  ///< X-Etcd-Index; of an error its own
+  bool dir = false;         ///< the node is a directory
+  std::optional<std::vector<std::string>>
+      children;  ///< paths, of a GET of a directory that was not recursive
+};
+
+/// What one index of the v2 store did, as a watch of everything sees it. Not every index is seen: refreshes
+/// and hidden names ("_x") are not told.
+struct V2Event {
+  uint64_t index = 0;
+  std::string action;
+  std::string path;
+  std::string value;  ///< of the node; none after a removal
+  bool dir = false;
+  Instant seen = kNever;  ///< as Revision::seen
+};
+
+/// One watch of the v2 API, a long poll or a stream, and what it was sent.
+struct V2WatchHistory {
+  uint64_t client = 0;
+  MemberId member;
+  std::string path;  ///< the store's
+  bool recursive = false;
+  bool stream = false;
+  uint64_t wait_index = 0;    ///< 0: what comes next
+  uint64_t start_index = 0;   ///< X-Etcd-Index of the answer: the store's when the watch began
+  bool from_history = false;  ///< answered at once with an event of the past: a stream gets no more after it
+  int error_code = 0;         ///< 401: the history was cleared
+  std::vector<V2Event> events;
+  bool open_at_end = false;  ///< as WatchHistory::open_at_end
+};
+
+/// A step of one member's way through the log.
+struct AppliedEntry {
+  enum class How : uint8_t {
+    kEntry,     ///< an entry of the log was applied
+    kSnapshot,  ///< a snapshot was installed that has everything up to `index`
+    kStart,     ///< the member started, with a store that has everything up to `index`
+  };
+  MemberId member;
+  How how = How::kEntry;
+  uint64_t index = 0;
+  uint64_t term = 0;
+  uint64_t content = 0;        ///< kEntry: a hash of the entry's bytes
+  uint64_t durable_index = 0;  ///< kStart: what the disk was known to have by then; 0: not known
+};
+
+/// A hash of one member's store, as HashKV gives it.
+struct HashAt {
+  MemberId member;
+  int64_t revision = 0;  ///< the revision hashed
+  int64_t compact_revision = -1;
+  uint32_t hash = 0;
+};
+
+/// What one member put on its disk, and what it promised to others for it.
+struct DurabilityEvent {
+  enum class Kind : uint8_t {
+    kStarted,       ///< `index`, `term` and `vote`: what it read from its disk
+    kSynced,        ///< the log is on the disk up to `index`, and so is the hard state
+    kSyncFailed,    ///< a write or sync of the log failed
+    kAcknowledged,  ///< told the leader of `term`, or counted itself as that leader, that it has `index`
+    kVoted,         ///< told `vote`, or counted for itself, that it votes for it in `term`
+  };
+  MemberId member;
+  Kind kind = Kind::kStarted;
+  uint64_t index = 0;
+  uint64_t term = 0;
+  uint64_t vote = 0;
 };
 
 /// Everything that one run left, for the checkers.
@@ -105,7 +180,12 @@ struct History {
   std::vector<Revision> revisions;    ///< 2, 3, …, without a gap
   std::vector<WatchHistory> watches;
   std::vector<LeaseHistory> leases;
-  std::vector<V2Operation> v2_operations;
+  std::vector<V2Operation> v2_operations;  ///< in order of `invoked`
+  std::vector<V2Event> v2_events;          ///< by index
+  std::vector<V2WatchHistory> v2_watches;
+  std::vector<AppliedEntry> applied;  ///< each member's in its order
+  std::vector<HashAt> hashes;
+  std::vector<DurabilityEvent> durability;  ///< each member's in its order
 };
 
 /// What a checker found wrong, each a line that names the operations; empty: nothing.
