@@ -33,23 +33,33 @@ struct ChannelOptions {
 class Channel {
  public:
   Channel(http::Loop& loop, ChannelOptions options);
-  /// Calls under way end as cancelled.
+  /// Calls under way end as cancelled, inside this call.
   ~Channel();
 
   /// Replaces the servers; a connection to one that is still among them is kept.
   void SetEndpoints(std::vector<std::string> endpoints);
 
+  /// Lets calls under way end on their connection and makes the next ones with another server, where there
+  /// is another: for a server that answers but is of no use.
+  void TryAnother();
+
+  /// Names a unary call, for Cancel.
+  using CallId = uint64_t;
   /// Waits for a connection until `deadline`: then Unavailable, with the last dial's error ("context deadline
   /// exceeded" DeadlineExceeded where none failed). The deadline is also sent as grpc-timeout and kept here.
-  /// A call that was sent is not repeated.
-  void Unary(std::string_view method, std::string_view request, MonotonicTime deadline,
-             ClientConnection::UnaryDone done, const http::Headers& metadata = {});
+  /// A call without a deadline (MonotonicTime::max()) waits for a connection as long as a stream does. A call
+  /// that was sent is not repeated.
+  CallId Unary(std::string_view method, std::string_view request, MonotonicTime deadline,
+               ClientConnection::UnaryDone done, const http::Headers& metadata = {});
+  /// The call's `done` will not be called. Does nothing where it was.
+  void Cancel(CallId call);
 
   /// Opens at once, or as soon as there is a connection: what was sent before goes then. Where no server can
   /// be reached within dial_timeout it ends with Unavailable.
   std::unique_ptr<ClientConnection::Stream> OpenStream(std::string_view method,
                                                        ClientConnection::StreamCallbacks callbacks,
-                                                       const http::Headers& metadata = {});
+                                                       const http::Headers& metadata = {},
+                                                       MonotonicTime deadline = MonotonicTime::max());
 
   /// The endpoint that is connected; empty: none.
   std::string connected_to() const;

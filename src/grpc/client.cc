@@ -19,21 +19,30 @@ using ConnectDone = ClientConnection::ConnectDone;
 class Connection final : public ClientConnection {
  public:
   explicit Connection(std::shared_ptr<ClientCore> core) : core_(std::move(core)) {}
-  ~Connection() override { core_->Close(absl::UnavailableError("the connection was closed")); }
-
-  void Unary(std::string_view method, std::string_view request, UnaryDone done,
-             const http::Headers& metadata) override {
-    core_->Unary(method, request, std::move(done), metadata);
+  ~Connection() override {
+    core_->OnUnusable(nullptr);
+    core_->Close(absl::UnavailableError("the connection was closed"));
   }
+
+  void Close(const absl::Status& reason) override { core_->Close(reason); }
+  void CloseWhenIdle() override { core_->CloseWhenIdle(); }
+  CallId Unary(std::string_view method, std::string_view request, UnaryDone done,
+               const http::Headers& metadata, MonotonicTime deadline) override {
+    return core_->Unary(method, request, std::move(done), metadata, deadline);
+  }
+  void Cancel(CallId call) override { core_->CancelUnary(call); }
   void UnaryInPieces(std::string_view method, std::string_view request, UnaryPiece on_piece,
                      UnaryDone done) override {
     core_->UnaryInPieces(method, request, std::move(on_piece), std::move(done));
   }
   std::unique_ptr<Stream> OpenStream(std::string_view method, StreamCallbacks callbacks,
-                                     const http::Headers& metadata) override {
-    return core_->OpenStream(method, std::move(callbacks), metadata);
+                                     const http::Headers& metadata, MonotonicTime deadline) override {
+    return core_->OpenStream(method, std::move(callbacks), metadata, deadline);
   }
   bool broken() const override { return core_->broken(); }
+  bool usable() const override { return core_->usable(); }
+  void OnUnusable(absl::AnyInvocable<void()> callback) override { core_->OnUnusable(std::move(callback)); }
+  void OnReady(absl::AnyInvocable<void()> callback) override { core_->OnReady(std::move(callback)); }
 
  private:
   const std::shared_ptr<ClientCore> core_;  // shared with its I/O under way
@@ -91,8 +100,8 @@ class Attempt final : public std::enable_shared_from_this<Attempt> {
 
   void OnStream(std::unique_ptr<http::ByteStream> stream) {
     if (options_.tls != nullptr) return Fail("TLS is not available");
-    auto core = std::make_shared<ClientCore>(loop_, std::move(stream),
-                                             options_.authority.empty() ? target_ : options_.authority);
+    auto core = std::make_shared<ClientCore>(
+        loop_, std::move(stream), options_.authority.empty() ? target_ : options_.authority, options_.limits);
     core->Start();
     done_(std::make_unique<Connection>(std::move(core)));
   }

@@ -20,7 +20,8 @@ class ClientCore final : public http::TurnEnd,
                          public http::ByteStream::User,
                          public std::enable_shared_from_this<ClientCore> {
  public:
-  ClientCore(http::Loop& loop, std::unique_ptr<http::ByteStream> stream, std::string authority);
+  ClientCore(http::Loop& loop, std::unique_ptr<http::ByteStream> stream, std::string authority,
+             const ConnectionLimits& limits);
   ~ClientCore() override;
 
   void Start();
@@ -28,13 +29,20 @@ class ClientCore final : public http::TurnEnd,
   void Close(const absl::Status& reason);
   bool broken() const { return closed_; }
 
-  void Unary(std::string_view method, std::string_view request, ClientConnection::UnaryDone done,
-             const http::Headers& metadata);
+  bool usable() const;
+  void CloseWhenIdle();
+  void OnReady(absl::AnyInvocable<void()> callback);
+  void OnUnusable(absl::AnyInvocable<void()> callback) { on_unusable_ = std::move(callback); }
+
+  ClientConnection::CallId Unary(std::string_view method, std::string_view request,
+                                 ClientConnection::UnaryDone done, const http::Headers& metadata,
+                                 MonotonicTime deadline);
+  void CancelUnary(ClientConnection::CallId id);
   void UnaryInPieces(std::string_view method, std::string_view request, ClientConnection::UnaryPiece on_piece,
                      ClientConnection::UnaryDone done);
   std::unique_ptr<ClientConnection::Stream> OpenStream(std::string_view method,
                                                        ClientConnection::StreamCallbacks callbacks,
-                                                       const http::Headers& metadata);
+                                                       const http::Headers& metadata, MonotonicTime deadline);
 
   void OnRead(size_t size, bool broken) override;
   void OnWritable() override;
@@ -46,26 +54,38 @@ class ClientCore final : public http::TurnEnd,
   class Handle;
 
   /// Null where the stream could not be opened; `call` is then untouched.
-  bool Submit(std::string_view method, std::unique_ptr<Call>* call, const http::Headers& metadata);
-  void StartUnary(std::string_view method, std::string_view request, std::unique_ptr<Call> call,
-                  const http::Headers& metadata);
+  bool Submit(std::string_view method, std::unique_ptr<Call>* call, const http::Headers& metadata,
+              MonotonicTime deadline);
+  ClientConnection::CallId StartUnary(std::string_view method, std::string_view request,
+                                      std::unique_ptr<Call> call, const http::Headers& metadata,
+                                      MonotonicTime deadline);
   void Queue(Call* call, std::string_view message);
   void Resume(Call* call);
   void Cancel(Call* call);
+  void Reset(Call* call, uint32_t error_code);
   void WantFlush();
   void Flush();
   /// True when all output was taken.
   bool WriteOutput();
   void Remove(Call* call);
+  void SetTimer(Call* call, MonotonicTime deadline);
+  void OnDeadline(Call* call);
+  void TellUnusable();
+  void CallWritable();
+  void FinishLater(Call* call, absl::Status status);
+  void ArmKeepalive(MonotonicTime when);
+  void OnKeepaliveTimer();
 
   // What nghttp2 tells.
   void OnHeader(Call* call, std::string_view name, std::string_view value);
+  void OnFrame(const nghttp2_frame& frame);
   void OnData(Call* call, std::string_view data);
   void OnClose(Call* call, uint32_t error_code);
 
   http::Loop& loop_;
   const std::unique_ptr<http::ByteStream> stream_;
   const std::string authority_;
+  const ConnectionLimits limits_;
   nghttp2_session* session_ = nullptr;
   Call* calls_ = nullptr;                            // a list of every open one
   std::vector<std::unique_ptr<Call>> closed_calls_;  // ended by Close; nghttp2 may still look at them
@@ -75,6 +95,16 @@ class ClientCore final : public http::TurnEnd,
   bool flush_wanted_ = false;
   bool write_blocked_ = false;
   bool closed_ = false;
+  bool close_when_idle_ = false;
+  bool ready_ = false;  // the server's SETTINGS came
+  absl::AnyInvocable<void()> on_ready_;
+  absl::AnyInvocable<void()> on_unusable_;
+  std::vector<Call*> writable_;  // due for on_writable
+
+  MonotonicTime last_input_{};
+  MonotonicTime ping_sent_{};
+  bool ping_outstanding_ = false;
+  Executor::TimerId keepalive_timer_ = 0;
 };
 
 }  // namespace kvorum::grpc

@@ -1,0 +1,303 @@
+#include "grpc/channel.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "grpc/test_service.h"
+#include "gtest/gtest.h"
+
+namespace kvorum::grpc {
+namespace {
+
+using namespace std::chrono_literals;
+
+/// A port that accepts (the system does), and where nobody answers.
+class HungServer {
+ public:
+  HungServer() : fd_(::socket(AF_INET, SOCK_STREAM, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    KVORUM_CHECK(::bind(fd_, reinterpret_cast<sockaddr*>(&address), size) == 0, "bind");
+    KVORUM_CHECK(::listen(fd_, 8) == 0, "listen");
+    KVORUM_CHECK(::getsockname(fd_, reinterpret_cast<sockaddr*>(&address), &size) == 0, "getsockname");
+    endpoint = fmt::format("127.0.0.1:{}", ntohs(address.sin_port));
+  }
+  ~HungServer() { ::close(fd_); }
+  std::string endpoint;
+
+ private:
+  const int fd_;
+};
+
+/// A port where nobody listens.
+std::string DeadEndpoint() {
+  HungServer server;
+  return server.endpoint;
+}
+
+/// A channel on a loop of its own, and blocking calls on it.
+class Client {
+ public:
+  explicit Client(ChannelOptions options) {
+    RunOn(loop, [&] { channel.emplace(loop, std::move(options)); });
+  }
+  ~Client() {
+    RunOn(loop, [&] { channel.reset(); });
+  }
+
+  struct Reply {
+    absl::Status status;
+    std::string text;
+  };
+  Reply Call(std::string_view method, std::string_view request, std::chrono::nanoseconds timeout = 10s,
+             const http::Headers& metadata = {}) {
+    Reply reply;
+    absl::Notification done;
+    loop.Post([&] {
+      channel->Unary(
+          method, request, loop.clock().Now() + timeout,
+          [&](const absl::Status& status, std::string_view response) {
+            reply = {Detach(status), std::string(response)};
+            done.Notify();
+          },
+          metadata);
+    });
+    done.WaitForNotification();
+    return reply;
+  }
+  std::string connected_to() {
+    std::string endpoint;
+    RunOn(loop, [&] { endpoint = channel->connected_to(); });
+    return endpoint;
+  }
+
+  http::Loop loop{"client"};
+  std::optional<Channel> channel;
+};
+
+/// A stream with what came of it.
+struct Talk {
+  ClientConnection::StreamCallbacks Callbacks() {
+    ClientConnection::StreamCallbacks callbacks;
+    callbacks.on_message = [this](std::string_view message) {
+      messages.emplace_back(message);
+      if (messages.size() == 1) first.Notify();
+    };
+    callbacks.on_end = [this](const absl::Status& end) {
+      status = Detach(end);
+      ended.Notify();
+    };
+    return callbacks;
+  }
+  std::unique_ptr<ClientConnection::Stream> stream;
+  std::vector<std::string> messages;
+  absl::Status status;
+  absl::Notification first, ended;
+};
+
+TEST(ChannelTest, CallsTheOneServerThatAnswers) {
+  TestServer server;
+  HungServer hung;
+  Client client(
+      {.endpoints = {DeadEndpoint(), hung.endpoint, "http://" + server.address}, .dial_timeout = 3s});
+  EXPECT_EQ(client.Call("/test.Echo/Say", "hello").text, "hello");
+  EXPECT_EQ(client.connected_to(), "http://" + server.address);
+}
+
+TEST(ChannelTest, GoesToAnotherServerWhenOneDies) {
+  auto first = std::make_unique<TestServer>();
+  TestServer second;
+  Client client({.endpoints = {first->address, second.address}});
+  ASSERT_TRUE(client.Call("/test.Echo/Say", "a").status.ok());
+  // Whichever it is, the other is left.
+  if (client.connected_to() != first->address) {
+    RunOn(client.loop, [&] { client.channel->TryAnother(); });
+    ASSERT_TRUE(client.Call("/test.Echo/Say", "b").status.ok());
+    ASSERT_EQ(client.connected_to(), first->address);
+  }
+  first.reset();
+  absl::Status status;
+  for (int i = 0; i < 100; ++i) {
+    status = client.Call("/test.Echo/Say", "c").status;
+    if (status.ok()) break;
+    EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+  }
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_EQ(client.connected_to(), second.address);
+}
+
+TEST(ChannelTest, WaitsForTheServerToComeBack) {
+  auto server = std::make_unique<TestServer>();
+  const std::string address = server->address;
+  Client client({.endpoints = {address}});
+  ASSERT_TRUE(client.Call("/test.Echo/Say", "a").status.ok());
+  server.reset();
+  absl::Notification done;
+  absl::Status status = absl::UnknownError("");
+  Talk talk;
+  client.loop.Post([&] {
+    client.channel->Unary("/test.Echo/Say", "b", client.loop.clock().Now() + 30s,
+                          [&](const absl::Status& end, std::string_view) {
+                            status = Detach(end);
+                            done.Notify();
+                          });
+    talk.stream = client.channel->OpenStream("/test.Echo/Sum", talk.Callbacks());
+    talk.stream->Send("x");
+    talk.stream->Send("y");
+    talk.stream->HalfClose();
+  });
+  TestServer again({}, "http://" + address);
+  done.WaitForNotification();
+  talk.ended.WaitForNotification();
+  RunOn(client.loop, [&] { talk.stream.reset(); });
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_EQ(talk.messages, std::vector<std::string>{"xy"});
+}
+
+TEST(ChannelTest, SaysWhyThereIsNoConnection) {
+  const std::string dead = DeadEndpoint();
+  Client client({.endpoints = {dead}, .dial_timeout = 200ms});
+  const Client::Reply reply = client.Call("/test.Echo/Say", "a", 300ms);
+  EXPECT_EQ(reply.status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_NE(Message(reply.status).find("connection refused"), std::string_view::npos) << reply.status;
+  Talk talk;
+  RunOn(client.loop, [&] { talk.stream = client.channel->OpenStream("/test.Echo/Chat", talk.Callbacks()); });
+  talk.ended.WaitForNotification();
+  EXPECT_EQ(talk.status.code(), absl::StatusCode::kUnavailable);
+  RunOn(client.loop, [&] { talk.stream.reset(); });
+}
+
+TEST(ChannelTest, KeepsDeadlinesThatTheServerDoesNot) {
+  TestServer server;
+  Client client({.endpoints = {server.address}});
+  const Client::Reply reply = client.Call("/test.Echo/Hold", "", 50ms);
+  EXPECT_EQ(reply.status.code(), absl::StatusCode::kDeadlineExceeded);
+  // And it was told: it gave up too.
+  server.service.cancelled.WaitForNotification();
+}
+
+TEST(ChannelTest, CancelsCallsThatRunAndThatWait) {
+  TestServer server;
+  HungServer hung;
+  Client client({.endpoints = {server.address}});
+  Client waiting({.endpoints = {hung.endpoint}});
+  for (Client* each : {&client, &waiting}) {
+    Channel::CallId id = 0;
+    RunOn(each->loop, [&] {
+      id = each->channel->Unary("/test.Echo/Hold", "", MonotonicTime::max(),
+                                [](const absl::Status&, std::string_view) { FAIL(); });
+    });
+    if (each == &client) server.service.holding.WaitForNotification();
+    RunOn(each->loop, [&] { each->channel->Cancel(id); });
+  }
+  server.service.cancelled.WaitForNotification();
+}
+
+TEST(ChannelTest, NoticesByPingsThatAServerHangs) {
+  TestServer server;
+  Client client({.endpoints = {server.address}, .keepalive_time = 20ms, .keepalive_timeout = 100ms});
+  Talk talk;
+  absl::Notification stopped;
+  RunOn(client.loop, [&] {
+    talk.stream = client.channel->OpenStream("/test.Echo/Chat", talk.Callbacks());
+    talk.stream->Send("hello");
+  });
+  talk.first.WaitForNotification();
+  absl::Notification go_on;
+  server.loops.at(0).Post([&] { go_on.WaitForNotification(); });
+  talk.ended.WaitForNotification();
+  EXPECT_EQ(talk.status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(Message(talk.status), "keepalive ping failed to receive ACK within timeout");
+  go_on.Notify();
+  RunOn(client.loop, [&] { talk.stream.reset(); });
+}
+
+TEST(ChannelTest, BoundsMessages) {
+  TestServer server;
+  Client client({.endpoints = {server.address}, .max_receive_bytes = 1000, .max_send_bytes = 100});
+  const Client::Reply sent = client.Call("/test.Echo/Say", std::string(101, 'x'));
+  EXPECT_EQ(sent.status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(Message(sent.status), "grpc: trying to send message larger than max (101 vs. 100)");
+  const Client::Reply received = client.Call("/test.Echo/Big", "1");
+  EXPECT_EQ(received.status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(Message(received.status), "grpc: received message larger than max (1004 vs. 1000)");
+  EXPECT_TRUE(client.Call("/test.Echo/Say", std::string(100, 'x')).status.ok());
+}
+
+TEST(ChannelTest, LeavesServersThatAreNoLongerNamed) {
+  TestServer first;
+  TestServer second;
+  Client client({.endpoints = {first.address}});
+  Talk talk;
+  RunOn(client.loop, [&] {
+    talk.stream = client.channel->OpenStream("/test.Echo/Chat", talk.Callbacks());
+    talk.stream->Send("a");
+  });
+  talk.first.WaitForNotification();
+  RunOn(client.loop, [&] { client.channel->SetEndpoints({second.address}); });
+  EXPECT_TRUE(client.Call("/test.Echo/Say", "b").status.ok());
+  EXPECT_EQ(client.connected_to(), second.address);
+  // What began on the old one ends there.
+  RunOn(client.loop, [&] { talk.stream->Send("bye"); });
+  talk.ended.WaitForNotification();
+  EXPECT_EQ(talk.status.code(), absl::StatusCode::kAborted);
+  RunOn(client.loop, [&] { talk.stream.reset(); });
+}
+
+TEST(ChannelTest, HoldsAServerBackWhoseReaderIsBehind) {
+  TestServer server;
+  Client client({.endpoints = {server.address}});
+  constexpr int kCount = 2'000'000;  // far more than a window holds
+  Talk talk;
+  int count = 0;
+  std::unique_ptr<ClientConnection::Stream> stream;
+  absl::Notification paused;
+  RunOn(client.loop, [&] {
+    ClientConnection::StreamCallbacks callbacks;
+    callbacks.on_message = [&](std::string_view) {
+      if (++count == 1) {
+        stream->Pause();
+        paused.Notify();
+      }
+    };
+    callbacks.on_end = talk.Callbacks().on_end;
+    stream = client.channel->OpenStream("/test.Echo/Many", std::move(callbacks));
+    stream->Send(std::to_string(kCount));
+    stream->HalfClose();
+  });
+  paused.WaitForNotification();
+  // A call on the same connection goes through, and its answer comes behind what the window let through.
+  EXPECT_TRUE(client.Call("/test.Echo/Say", "a").status.ok());
+  RunOn(client.loop, [&] {
+    EXPECT_LE(count, (1 << 20) / 6 + 1);
+    stream->Resume();
+  });
+  talk.ended.WaitForNotification();
+  EXPECT_TRUE(talk.status.ok()) << talk.status;
+  EXPECT_EQ(count, kCount);
+  RunOn(client.loop, [&] { stream.reset(); });
+}
+
+TEST(ChannelTest, EndsItsCallsWhenItGoes) {
+  TestServer server;
+  Client client({.endpoints = {server.address}});
+  absl::Notification done;
+  absl::Status status;
+  RunOn(client.loop, [&] {
+    client.channel->Unary("/test.Echo/Hold", "", MonotonicTime::max(),
+                          [&](const absl::Status& end, std::string_view) {
+                            status = Detach(end);
+                            done.Notify();
+                          });
+  });
+  RunOn(client.loop, [&] { client.channel.reset(); });
+  done.WaitForNotification();
+  EXPECT_EQ(status.code(), absl::StatusCode::kCancelled);
+}
+
+}  // namespace
+}  // namespace kvorum::grpc
