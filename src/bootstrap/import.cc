@@ -75,6 +75,7 @@ class Importer {
         etcd_path_(fmt::format("{}/{}", prepared.layout.snap_dir, snap::kEtcdDatabaseName)) {}
 
   absl::Status Run() {
+    KVORUM_RETURN_IF_ERROR(RemoveEmptyFile());
     const bool from_etcd = files_.Exists(etcd_path_);
     if (!from_etcd && backend_.applied().index >= snapshot_index_.value()) return absl::OkStatus();
     Source source;
@@ -105,6 +106,16 @@ class Importer {
   }
 
  private:
+  /// What `etcdctl backup --with-v3` leaves where it looked for a database of etcd, beside one of our own.
+  absl::Status RemoveEmptyFile() {
+    if (backend_.applied().index == 0 || !files_.Exists(etcd_path_)) return absl::OkStatus();
+    KVORUM_ASSIGN_OR_RETURN(const uint64_t size, files_.FileSize(etcd_path_));
+    if (size > 0) return absl::OkStatus();
+    KVORUM_LOG(logger_, kWarn, "removing an empty file in the place of etcd's database",
+               {"path", etcd_path_});
+    return files_.RemoveFile(etcd_path_);
+  }
+
   /// The log must be of the same past as the database.
   absl::Status CheckLogOfEtcd(AppliedPosition position) const {
     const uint64_t last = log_.LastIndex().value();

@@ -219,6 +219,19 @@ TEST_F(ImportTest, RefusesWhatItCannotBeAndLeavesItThere) {
   refused(absl::StatusCode::kFailedPrecondition, "there is no log");
 }
 
+TEST_F(ImportTest, AnEmptyFileHidesNoDatabaseOfOurOwn) {
+  ASSERT_NO_FATAL_FAILURE(WriteLog());
+  const std::ofstream empty(Path("db"));
+  EXPECT_TRUE(absl::IsDataLoss(Start()));  // it may have been all that there was
+  EXPECT_TRUE(PosixEnv().Exists(Path("db")));
+  backend_->Put(Bucket::kKey, "k", Bytes::Copy("ours"));
+  backend_->BeginEntry();
+  backend_->EndEntry({.index = 5, .term = 2});
+  ASSERT_TRUE(Start().ok());
+  EXPECT_FALSE(PosixEnv().Exists(Path("db")));
+  EXPECT_EQ(Get(Bucket::kKey, "k"), "ours");
+}
+
 TEST_F(ImportTest, TakesALogWithKeysOfTheV2Api) {
   last_data_ = member::BuildLegacyPut("/1/key", "value", member::RequestId(5));
   ASSERT_NO_FATAL_FAILURE(WriteLog());

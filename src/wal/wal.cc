@@ -17,8 +17,6 @@
 namespace kvorum::wal {
 namespace {
 
-// Commit indexes alone are kept in memory up to this size.
-constexpr size_t kMaxUnflushedBytes = size_t{128} << 10;
 constexpr std::chrono::seconds kSlowSync(1);
 
 struct Metrics {
@@ -192,8 +190,7 @@ absl::Status WalImpl::DoSave(std::span<const Batch> batches) {
   if (file_->position() >= options_.segment_size_bytes) KVORUM_RETURN_IF_ERROR(Cut());
   bool must_sync = false;
   for (const Batch& batch : batches) must_sync |= AddBatch(batch);
-  if (must_sync) return FlushAndSync();
-  return encoder_.size_bytes() >= kMaxUnflushedBytes ? Flush() : absl::OkStatus();
+  return must_sync ? FlushAndSync() : Flush();
 }
 
 absl::Status WalImpl::Flush() {

@@ -81,9 +81,9 @@ class Wal {
                                      const Options& options);
 
   /// Writes the batches, one after another, with one vectored write, and waits for the disk once where one of
-  /// them holds entries, a snapshot, a new term or a new vote; a commit index alone stays in memory until
-  /// then. Where the current segment is full already, cuts a new one first.
-  /// REQUIRES: entries leave no gap after the last one
+  /// them holds entries, a snapshot, a new term or a new vote; a commit index alone is written without
+  /// waiting, so that who copies the files of a running log gets it. Where the current segment is full
+  /// already, cuts a new one first. REQUIRES: entries leave no gap after the last one
   virtual absl::Status Save(std::span<const Batch> batches) = 0;
   /// Durable when it returns. REQUIRES: conf_state for index > 0
   virtual absl::Status SaveSnapshot(const SnapshotRecord& record) = 0;
