@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -34,7 +35,8 @@ class Resolver {
 
   /// The records of "_service._proto.domain", sorted by priority and then as RFC 2782 draws by weight.
   /// Errors, in the words of Go's net package ("lookup _etcd-server._tcp.example.com on 127.0.0.1:53: no such
-  /// host"): NotFound where there is none, Unavailable where the server does not answer or fails.
+  /// host"): NotFound where there is none, Unavailable where the server does not answer or fails,
+  /// FailedPrecondition where a record's target is no name.
   absl::StatusOr<std::vector<SrvRecord>> LookupSrv(const std::string& service, const std::string& protocol,
                                                    const std::string& domain) const;
   /// The addresses of a name, IPv4 before IPv6; an address stands for itself. /etc/hosts comes first. Errors
