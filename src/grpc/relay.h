@@ -13,12 +13,14 @@ struct RelayOptions {
   /// The channel for calls whose client is on that loop: a channel lives on one loop. Called on that loop,
   /// for each call; borrowed until the loop ends.
   std::function<Channel&(http::Loop&)> channel;
-  size_t max_message_bytes = 0x7fffffff;
+  size_t max_message_bytes = 0x7fffffff;  ///< of a response's message
+  size_t max_request_bytes = 0x7fffffff;  ///< of a request's message
 };
 
-/// Passes calls of any method through, message by message, as they come: metadata, deadline, messages both
-/// ways, status and trailers. Bounded: where one side takes nothing the other is held back, or, where that
-/// cannot be, the call ends with ResourceExhausted. As a handler it takes every gRPC request. Thread-safe.
+/// Passes calls of any method through, byte by byte, as they come: metadata, deadline, messages both ways,
+/// status and trailers. Bounded: where one side takes nothing the other is held back; a message that is too
+/// large ends its call with ResourceExhausted. When the server stops, calls whose client may still send end
+/// with Unavailable. As a handler it takes every gRPC request. Thread-safe.
 std::unique_ptr<http::Handler> NewRelay(RelayOptions options);
 
 }  // namespace kvorum::grpc

@@ -67,7 +67,7 @@ class TestService {
       call->Reply(std::make_unique<Drops>(this, size, sound));
     });
     server->AddStream("/test.Echo/Many", MethodKind::kServerStream,
-                      [](StreamWriter& writer) { return std::make_unique<Many>(writer); });
+                      [this](StreamWriter& writer) { return std::make_unique<Many>(this, writer); });
     server->AddStream("/test.Echo/Sum", MethodKind::kClientStream,
                       [](StreamWriter& writer) { return std::make_unique<Sum>(writer); });
     server->AddStream("/test.Echo/Chat", MethodKind::kBidiStream,
@@ -78,6 +78,7 @@ class TestService {
 
   std::unique_ptr<UnaryCall> held;  // of the server's loop
   std::atomic<size_t> drops{0};     // bytes that Drip's sources gave
+  std::atomic<int> counted{0};      // messages that Many sent
   std::atomic<int> sources{0};      // of Drip that are there
   absl::Notification holding;
   absl::Notification cancelled;
@@ -103,16 +104,18 @@ class TestService {
     size_t given = 0;
   };
   struct Many final : StreamHandler {
-    explicit Many(StreamWriter& w) : writer(w) {}
+    Many(TestService* s, StreamWriter& w) : service(s), writer(w) {}
     void OnMessage(std::string_view message) override { count = std::atoi(std::string(message).c_str()); }
     void OnHalfClose() override { OnWritable(); }
     void OnCancel() override {}
     void OnWritable() override {
       while (sent < count && writer.buffered() < http::ResponseWriter::kHighWater) {
         writer.Send({fmt::format("{}", sent++), {}});
+        ++service->counted;
       }
       if (sent == count) writer.Finish(absl::OkStatus());
     }
+    TestService* const service;
     StreamWriter& writer;
     int count = 0;
     int sent = 0;
