@@ -47,5 +47,6 @@ set(KVORUM_USES_cmd_kvorumutl
     "base;raft;wal;snap;backend;bbolt;mvcc;v2store;lease;cluster;http;grpc;member;bootstrap")
 
 # Beside the floors: whole clusters in one thread.
-set(KVORUM_USES_sim "base;base_testing;raft;wal;snap;backend;mvcc;v2store;lease;cluster;member;bootstrap")
-set(KVORUM_USES_cmd_kvorum-sim "base;sim")
+set(KVORUM_USES_sim_check "base;raft;mvcc;v2store;lease;cluster")
+set(KVORUM_USES_sim "sim_check;base;base_testing;raft;wal;snap;backend;mvcc;v2store;lease;cluster;member;bootstrap")
+set(KVORUM_USES_cmd_kvorum-sim "base;sim;sim_check")
