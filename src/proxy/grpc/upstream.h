@@ -42,6 +42,10 @@ class LeaderState {
   virtual void Forget(uint64_t id) = 0;
 };
 
+/// Learns it on `channel`, and lets that go on to another member where this one has no leader. On the loop
+/// only; destroyed before the channel.
+std::unique_ptr<LeaderState> WatchLeader(http::Loop& loop, grpc::Channel& channel, Logger& logger);
+
 /// What the services of one proxy share. Everything is borrowed and outlives them.
 struct Upstream {
   http::Loop* loop = nullptr;        ///< where watches and leases of all clients are brought together
