@@ -37,7 +37,7 @@ set(KVORUM_USES_api_gateway "base;http;grpc")
 set(KVORUM_USES_api_v2 "base;config;raft;cluster;v2store;http;member")
 set(KVORUM_USES_client "base;http;grpc")
 set(KVORUM_USES_proxy_tcp "base;http;dns")
-set(KVORUM_USES_proxy_http "base;config;http;grpc;api_admin")
+set(KVORUM_USES_proxy_http "base;http;grpc;api_v2;api_admin")
 set(KVORUM_USES_proxy_grpc "base;http;grpc;api_admin;api_gateway")
 
 # floor 4

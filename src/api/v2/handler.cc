@@ -8,22 +8,13 @@
 #include "api/v2/endpoint.h"
 #include "api/v2/keys.h"
 #include "api/v2/path.h"
+#include "api/v2/redirect.h"
 #include "base/check.h"
 
 namespace kvorum::api_v2 {
 namespace {
 
 bool IsUnderV2(std::string_view path) { return path == "/v2" || path.starts_with("/v2/"); }
-
-void Redirect(const http::Request& request, std::string_view clean_path, http::ResponseWriter& writer) {
-  const std::string target = RedirectTarget(clean_path, request.query);
-  http::Headers headers = {{"location", LocationHeader(target)}};
-  if (request.method != "GET" && request.method != "HEAD") return writer.Reply(301, std::move(headers), "");
-  headers.emplace_back("content-type", "text/html; charset=utf-8");
-  // HEAD has no length here: the page is made for GET alone.
-  if (request.method == "HEAD") return writer.SendOnlyHead(301, headers);
-  writer.Reply(301, std::move(headers), RedirectPage(target));
-}
 
 class V2Handler final : public http::Handler {
  public:
@@ -52,7 +43,7 @@ class V2Handler final : public http::Handler {
     if (!IsCleanPath(*path)) {
       const std::string clean = CleanPath(*path);
       if (IsUnderV2(*path) || IsUnderV2(clean)) {
-        Redirect(request, clean, writer);
+        RedirectTo(clean, request, writer);
         return IgnoreBody();
       }
     }

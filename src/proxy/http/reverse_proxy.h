@@ -28,7 +28,10 @@ struct ReverseProxyOptions {
   std::chrono::nanoseconds dial_timeout = std::chrono::seconds(1);   ///< 0: no limit
   std::chrono::nanoseconds write_timeout = std::chrono::seconds(5);  ///< 0: no limit
   std::chrono::nanoseconds read_timeout{0};                          ///< 0: no limit
-  std::vector<std::string> cors;
+  std::vector<std::string> cors;                                     ///< as of api_admin::HandlerOptions
+  size_t max_body_bytes = 4 << 20;                                   ///< of a request; more: 413
+  size_t max_kept_bytes = 256 << 20;                                 ///< of all requests' bodies; more: 503
+  size_t max_exchanges = 32 << 10;                                   ///< with members at a time; more: 503
   std::shared_ptr<const http::TlsContext> client_tls;  ///< towards members' client URLs; null: without
   std::shared_ptr<const http::TlsContext> peer_tls;    ///< towards their peer URLs
   Env* env = nullptr;                                  ///< borrowed
@@ -52,7 +55,6 @@ class ReverseProxy {
 
   /// For http::ServerOptions.
   virtual http::Handler& handler() = 0;
-  virtual http::Handler& grpc_handler() = 0;
 };
 
 }  // namespace kvorum::proxy_http
