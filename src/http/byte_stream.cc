@@ -105,6 +105,12 @@ class SocketStream final : public ByteStream {
     socket_.shutdown(asio::socket_base::shutdown_send, ignored);
   }
 
+  int Release() override {
+    boost::system::error_code error;
+    const int fd = socket_.release(error);
+    return error ? -1 : fd;
+  }
+
   const std::string& remote() const override { return remote_; }
 
  private:

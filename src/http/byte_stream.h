@@ -41,6 +41,10 @@ class ByteStream {
   /// Sends the end of the stream after what was written; reading goes on.
   virtual void CloseWrite() = 0;
 
+  /// The socket itself, which the caller closes from now on; -1 where the stream is more than a socket. The
+  /// stream is closed without it. No operation may be under way.
+  virtual int Release() { return -1; }
+
   /// The application protocol that was negotiated; empty without TLS.
   virtual std::string_view alpn() const { return {}; }
   /// "127.0.0.1:41234"; "@" for a Unix socket.

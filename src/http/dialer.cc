@@ -2,6 +2,7 @@
 
 #include "boost/asio/ip/address.hpp"
 #include "fmt/format.h"
+#include "http/host_lookup.h"
 #include "http/listener.h"
 #include "http/text.h"
 
@@ -20,6 +21,11 @@ std::string EndpointText(const asio::ip::tcp::endpoint& endpoint) {
                                     : fmt::format("{}:{}", address, endpoint.port());
 }
 
+/// What this process or machine has no more of; another address would not help.
+bool IsExhaustion(int error) {
+  return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+}
+
 }  // namespace
 
 std::shared_ptr<Dialer> Dialer::Start(Loop& loop, std::string host, std::string port, MonotonicTime deadline,
@@ -35,14 +41,12 @@ Dialer::Dialer(Loop& loop, std::string host, std::string port, MonotonicTime dea
       port_(std::move(port)),
       deadline_(deadline),
       done_(std::move(done)),
-      resolver_(loop.context()),
       socket_(loop.context()) {}
 
 void Dialer::Cancel() {
   const std::shared_ptr<Dialer> self = shared_from_this();
   done_ = nullptr;
   boost::system::error_code ignored;
-  resolver_.cancel();
   socket_.close(ignored);
   if (timer_ != 0) loop_.CancelTimer(std::exchange(timer_, 0));
 }
@@ -58,22 +62,25 @@ void Dialer::Resolve() {
     return TryNext();
   }
   ArmTimer(deadline_);
-  resolver_.async_resolve(
-      host_, port_, Tcp::resolver::numeric_service,
-      [self = shared_from_this()](const boost::system::error_code& failed,
-                                  Tcp::resolver::results_type results) {
-        if (!self->done_) return;
-        Loop::Turn turn(self->loop_);
-        if (failed) {
-          return self->Finish(absl::UnavailableError(
-              fmt::format("dial tcp: lookup {}: {}", self->host_,
-                          failed == asio::error::host_not_found ? "no such host" : failed.message())));
-        }
-        for (const auto& result : results) {
-          if (self->endpoints_.size() < kMaxEndpoints) self->endpoints_.push_back(result.endpoint());
-        }
-        self->TryNext();
-      });
+  LookupHostOn(loop_, host_,
+               [self = shared_from_this(), port](const absl::StatusOr<std::vector<std::string>>& addresses) {
+                 if (!self->done_) return;
+                 Loop::Turn turn(self->loop_);
+                 self->OnResolved(addresses, static_cast<uint16_t>(port));
+               });
+}
+
+void Dialer::OnResolved(const absl::StatusOr<std::vector<std::string>>& addresses, uint16_t port) {
+  if (!addresses.ok()) {
+    return Finish(
+        absl::UnavailableError(fmt::format("dial tcp: {}", std::string(addresses.status().message()))));
+  }
+  for (const std::string& text : *addresses) {
+    boost::system::error_code error;
+    const asio::ip::address address = asio::ip::make_address(text, error);
+    if (!error && endpoints_.size() < kMaxEndpoints) endpoints_.emplace_back(address, port);
+  }
+  TryNext();
 }
 
 void Dialer::TryNext() {
@@ -97,6 +104,10 @@ void Dialer::TryNext() {
 
 void Dialer::OnConnected(const boost::system::error_code& error) {
   if (error) {
+    if (IsExhaustion(error.value())) {
+      return Finish(absl::ResourceExhaustedError(fmt::format(
+          "dial tcp {}: connect: {}", EndpointText(endpoints_[next_ - 1]), ErrnoText(error.value()))));
+    }
     if (error_.empty()) {
       error_ = fmt::format("dial tcp {}: connect: {}", EndpointText(endpoints_[next_ - 1]),
                            ErrnoText(error.value()));
@@ -112,7 +123,6 @@ void Dialer::OnConnected(const boost::system::error_code& error) {
 void Dialer::OnTimeout() {
   if (!done_) return;
   if (endpoints_.empty()) {
-    resolver_.cancel();
     return Finish(absl::UnavailableError(fmt::format("dial tcp: lookup {}: i/o timeout", host_)));
   }
   if (error_.empty()) {

@@ -20,8 +20,8 @@ class Dialer final : public std::enable_shared_from_this<Dialer> {
  public:
   using Done = absl::AnyInvocable<void(absl::StatusOr<std::unique_ptr<ByteStream>>)>;
 
-  /// `done` is called once, not inside this call, unless `Cancel` comes first. Errors: Unavailable, in the
-  /// words of Go's net package.
+  /// `done` is called once, not inside this call, unless `Cancel` comes first. Errors, in the words of
+  /// Go's net package: Unavailable; ResourceExhausted where this process can open no more.
   static std::shared_ptr<Dialer> Start(Loop& loop, std::string host, std::string port, MonotonicTime deadline,
                                        Done done);
 
@@ -33,6 +33,7 @@ class Dialer final : public std::enable_shared_from_this<Dialer> {
   using Tcp = boost::asio::ip::tcp;
 
   void Resolve();
+  void OnResolved(const absl::StatusOr<std::vector<std::string>>& addresses, uint16_t port);
   void TryNext();
   void OnConnected(const boost::system::error_code& error);
   /// This attempt, or the lookup, took too long.
@@ -45,7 +46,6 @@ class Dialer final : public std::enable_shared_from_this<Dialer> {
   const std::string port_;
   const MonotonicTime deadline_;
   Done done_;  // empty once called or cancelled
-  Tcp::resolver resolver_;
   Tcp::socket socket_;
   std::vector<Tcp::endpoint> endpoints_;
   size_t next_ = 0;      // of endpoints_

@@ -1,0 +1,161 @@
+#include "http/host_lookup.h"
+
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <deque>
+#include <memory>
+#include <thread>
+#include <utility>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/synchronization/mutex.h"
+#include "base/check.h"
+#include "boost/asio/post.hpp"
+#include "fmt/format.h"
+
+namespace kvorum::http {
+
+namespace asio = boost::asio;
+
+namespace {
+
+using Addresses = absl::StatusOr<std::vector<std::string>>;
+using Done = absl::AnyInvocable<void(const Addresses&)>;
+
+/// A server that does not answer holds a thread for seconds.
+constexpr int kMaxThreads = 8;
+
+Addresses SystemLookup(const std::string& host) {
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  const int error = getaddrinfo(host.c_str(), nullptr, &hints, &found);
+  if (error == EAI_NONAME || error == EAI_NODATA) {
+    return absl::NotFoundError(fmt::format("lookup {}: no such host", host));
+  }
+  if (error != 0) return absl::UnavailableError(fmt::format("lookup {}: {}", host, gai_strerror(error)));
+  std::vector<std::string> addresses;
+  for (const addrinfo* a = found; a != nullptr; a = a->ai_next) {
+    char text[NI_MAXHOST];  // with the zone of a link-local address
+    if (getnameinfo(a->ai_addr, a->ai_addrlen, text, sizeof text, nullptr, 0, NI_NUMERICHOST) == 0) {
+      addresses.emplace_back(text);
+    }
+  }
+  freeaddrinfo(found);
+  return addresses;
+}
+
+/// Lives as long as the process: its threads are never joined.
+class LookupThreads {
+ public:
+  static LookupThreads& Get() {
+    static auto* const threads = new LookupThreads;
+    return *threads;
+  }
+
+  void Run(absl::AnyInvocable<void()> work) {
+    absl::MutexLock lock(&mutex_);
+    queue_.push_back(std::move(work));
+    if (idle_ >= queue_.size() || threads_ == kMaxThreads) return;
+    ++threads_;
+    std::thread([this] { Work(); }).detach();
+  }
+
+  HostLookup lookup = SystemLookup;  // constant after the first lookup
+
+ private:
+  [[noreturn]] void Work() {
+    for (;;) {
+      absl::AnyInvocable<void()> work;
+      {
+        absl::MutexLock lock(&mutex_);
+        ++idle_;
+        const auto waiting = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !queue_.empty(); };
+        mutex_.Await(absl::Condition(&waiting));
+        --idle_;
+        work = std::move(queue_.front());
+        queue_.pop_front();
+      }
+      work();
+    }
+  }
+
+  absl::Mutex mutex_;
+  std::deque<absl::AnyInvocable<void()>> queue_ ABSL_GUARDED_BY(mutex_);
+  size_t idle_ ABSL_GUARDED_BY(mutex_) = 0;
+  int threads_ ABSL_GUARDED_BY(mutex_) = 0;
+};
+
+/// Who waits for names on one loop. The context's own: it lets go of them, on its thread, when it ends, while
+/// a lookup under way may take longer.
+class Waiting final : public asio::execution_context::service {
+ public:
+  using key_type = Waiting;
+  static inline asio::execution_context::id id;
+
+  explicit Waiting(asio::execution_context& context) : service(context), shared_(std::make_shared<Shared>()) {
+    absl::MutexLock lock(&shared_->mutex);
+    shared_->context = &static_cast<asio::io_context&>(context);
+  }
+
+  void Add(const std::string& host, Done done) {
+    {
+      absl::MutexLock lock(&shared_->mutex);
+      std::vector<Done>& waiting = shared_->waiting[host];
+      waiting.push_back(std::move(done));
+      if (waiting.size() > 1) return;
+    }
+    LookupThreads::Get().Run([shared = shared_, host] { Answer(*shared, host, LookupHost(host)); });
+  }
+
+ private:
+  struct Shared {
+    absl::Mutex mutex;
+    asio::io_context* context ABSL_GUARDED_BY(mutex) = nullptr;
+    absl::flat_hash_map<std::string, std::vector<Done>> waiting ABSL_GUARDED_BY(mutex);
+  };
+
+  static void Answer(Shared& shared, const std::string& host, Addresses addresses) {
+    absl::MutexLock lock(&shared.mutex);
+    if (shared.context == nullptr) return;
+    auto node = shared.waiting.extract(host);
+    asio::post(*shared.context, [all = std::move(node.mapped()), addresses = std::move(addresses)]() mutable {
+      for (Done& done : all) done(addresses);
+    });
+  }
+
+  void shutdown() override {
+    absl::flat_hash_map<std::string, std::vector<Done>> dropped;  // destroyed after the lock is released
+    absl::MutexLock lock(&shared_->mutex);
+    shared_->context = nullptr;
+    dropped.swap(shared_->waiting);
+  }
+
+  const std::shared_ptr<Shared> shared_;  // with lookups under way
+};
+
+bool IsAddress(const std::string& host) {
+  const std::string address = host.substr(0, host.find('%'));  // fe80::1%eth0
+  in6_addr ignored;
+  return inet_pton(AF_INET, host.c_str(), &ignored) == 1 ||
+         inet_pton(AF_INET6, address.c_str(), &ignored) == 1;
+}
+
+}  // namespace
+
+void SetHostLookup(HostLookup lookup) { LookupThreads::Get().lookup = std::move(lookup); }
+
+Addresses LookupHost(const std::string& host) {
+  if (IsAddress(host)) return std::vector<std::string>{host};
+  return LookupThreads::Get().lookup(host);
+}
+
+void LookupHostOn(Loop& loop, const std::string& host, Done done) {
+  asio::use_service<Waiting>(loop.context()).Add(host, std::move(done));
+}
+
+}  // namespace kvorum::http
