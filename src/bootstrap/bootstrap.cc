@@ -95,9 +95,10 @@ absl::StatusOr<From> FindSnapshot(const Options& options, const Layout& layout) 
   return from;
 }
 
-void FillNew(const Options& options, member::StartState& start) {
+void FillNew(const Options& options, const ClusterMap& cluster, member::StartState& start) {
   std::vector<MemberId> ids;
-  for (const auto& [name, urls] : options.initial_cluster) {
+  start.bootstrap_members.clear();
+  for (const auto& [name, urls] : cluster) {
     cluster::Member member;
     member.id = cluster::MemberIdOf(urls, options.initial_cluster_token);
     member.peer_urls = urls;
@@ -113,12 +114,29 @@ void FillNew(const Options& options, member::StartState& start) {
   start.log = std::make_unique<raft::MemoryStorage>();
 }
 
+/// Puts the members that the discovery service tells of in the place of this one alone.
+absl::Status FillDiscovered(const Options& options, Attempt attempt, member::StartState& start) {
+  const MemberId own = start.id;
+  KVORUM_ASSIGN_OR_RETURN(const ClusterMap cluster, options.discover(own, attempt));
+  if (HasDuplicateUrl(cluster)) {
+    return absl::InvalidArgumentError(
+        fmt::format("discovery cluster {} has duplicate url", InitialClusterText(cluster)));
+  }
+  FillNew(options, cluster, start);
+  if (cluster.contains(options.name) && start.id == own) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      fmt::format("couldn't find local name \"{}\" with its URLs in the discovery "
+                  "cluster {}",
+                  options.name, InitialClusterText(cluster)));
+}
+
 /// A member that has no log yet, by the configuration: of a new cluster, or of one that runs.
-absl::Status FillFirst(const Options& options, Prepared& prepared) {
+absl::Status FillFirst(const Options& options, Attempt attempt, Prepared& prepared) {
   member::StartState& start = prepared.start;
   if (options.initial_cluster_state == ClusterState::kNew) {
-    FillNew(options, start);
-    return CheckNotBootstrapped(options, start.id);
+    FillNew(options, options.initial_cluster, start);
+    KVORUM_RETURN_IF_ERROR(CheckNotBootstrapped(options, start.id));
+    return options.discover ? FillDiscovered(options, attempt, start) : absl::OkStatus();
   }
   KVORUM_ASSIGN_OR_RETURN(Joined joined, Join(options));
   start.id = joined.id;
@@ -146,7 +164,7 @@ absl::Status FillOnEmptyLog(const Options& options, const wal::Metadata& metadat
     }
     return absl::OkStatus();
   }
-  KVORUM_RETURN_IF_ERROR(FillFirst(options, prepared));
+  KVORUM_RETURN_IF_ERROR(FillFirst(options, Attempt::kAgain, prepared));
   if (start.id.value() == metadata.node_id && start.cluster_id.value() == metadata.cluster_id) {
     return absl::OkStatus();
   }
@@ -166,6 +184,14 @@ absl::Status ReadLog(const Options& options, Prepared& prepared) {
   prepared.wal = std::move(opened.wal);
   if (recovered.hard_state.empty() && from.record.index == Index(0)) {
     return FillOnEmptyLog(options, recovered.metadata, prepared);
+  }
+  if (options.discover) {
+    const std::string& wal_dir = prepared.layout.wal_dir;
+    KVORUM_LOG(*options.wal.logger, kWarn,
+               fmt::format("discovery token ignored since a cluster has already been initialized. Valid log "
+                           "found at \"{}\"",
+                           wal_dir),
+               {"wal-dir", wal_dir});
   }
   start.id = MemberId(recovered.metadata.node_id);
   start.cluster_id = ClusterId(recovered.metadata.cluster_id);
@@ -205,7 +231,7 @@ absl::StatusOr<Prepared> Prepare(const Options& options) {
   prepared.initialized = wal::Exists(env, layout.wal_dir);
   if (!prepared.initialized) {
     KVORUM_RETURN_IF_ERROR(CheckConfiguration(options));
-    KVORUM_RETURN_IF_ERROR(FillFirst(options, prepared));
+    KVORUM_RETURN_IF_ERROR(FillFirst(options, Attempt::kFirst, prepared));
   }
 
   if (absl::Status status = env.CreateDirectories(layout.snap_dir); !status.ok()) {

@@ -34,14 +34,27 @@ Layout LayoutOf(const std::string& data_dir, const std::string& wal_dir);
 
 enum class ClusterState : uint8_t { kNew, kExisting };
 
+/// The peer URLs of each member by its name.
+using ClusterMap = std::map<std::string, std::vector<std::string>>;
+
+/// How far a member's first start came.
+enum class Attempt : uint8_t {
+  kFirst,  ///< nothing was done
+  kAgain,  ///< it took its place in the cluster, but nothing was agreed on yet
+};
+
 struct Options {
   std::string name = "default";
   std::string data_dir;
   std::string wal_dir;
-  /// --initial-cluster: the peer URLs of each name.
-  std::map<std::string, std::vector<std::string>> initial_cluster;
+  /// --initial-cluster; where `discover` is set, this member alone.
+  ClusterMap initial_cluster;
   std::string initial_cluster_token = "etcd-cluster";
   ClusterState initial_cluster_state = ClusterState::kNew;
+  /// Asks a discovery service for the first members of a new cluster, as member `own` of
+  /// `initial_cluster_token`; null: initial_cluster has them. Blocks, perhaps without end. Its error is the
+  /// start's. A new member alone calls it.
+  std::function<absl::StatusOr<ClusterMap>(MemberId own, Attempt attempt)> discover;
   std::vector<std::string> advertise_peer_urls;
   /// --force-new-cluster: a restart goes on as the only member, whoever else there was.
   bool force_new_cluster = false;
@@ -70,11 +83,11 @@ struct Prepared {
 
 /// First half of a start, before the database is opened: decides between a new cluster, joining a running one
 /// and a restart, checks the configuration (reference: flags.md §4, proxy-discovery.md §3.4; on a restart it
-/// is ignored), asks the other members (§3.2, §3.5), takes the directory and reads its log. Blocks as long as
-/// they take to answer, within the timeouts. A torn end of the log is repaired; apart from that, nothing is
-/// changed where an error is returned. Errors: InvalidArgument for a bad configuration; Unavailable where
-/// another process has the directory; FailedPrecondition where the others refuse this one, and for a
-/// directory of another program; DataLoss for a damaged one.
+/// is ignored), asks the discovery service and the other members (§3.2, §3.5), takes the directory and reads
+/// its log. Blocks as long as they take to answer; the other members within the timeouts. A torn end of the
+/// log is repaired; apart from that, nothing is changed where an error is returned. Errors: InvalidArgument
+/// for a bad configuration; Unavailable where another process has the directory; FailedPrecondition where the
+/// others refuse this one, and for a directory of another program; DataLoss for a damaged one.
 absl::StatusOr<Prepared> Prepare(const Options& options);
 
 /// Second half, with the database at `layout.backend_dir` open: takes a database over that etcd, or a crash,
@@ -83,6 +96,6 @@ absl::StatusOr<Prepared> Prepare(const Options& options);
 absl::Status Finish(const Options& options, backend::Backend& backend, Prepared& prepared);
 
 /// "name=url,name=url", sorted, as etcd prints --initial-cluster.
-std::string InitialClusterText(const std::map<std::string, std::vector<std::string>>& cluster);
+std::string InitialClusterText(const ClusterMap& cluster);
 
 }  // namespace kvorum::bootstrap

@@ -88,6 +88,45 @@ TEST_F(BootstrapTest, AStartThatEndedBeforeItsFirstWriteBeginsAnew) {
             std::string::npos);
 }
 
+TEST_F(BootstrapTest, ADiscoveryServiceTellsTheMembers) {
+  options_.initial_cluster_token = "http://service/token";
+  std::vector<std::pair<std::string, Attempt>> asked;
+  ClusterMap told = {{"default", {"http://127.0.0.1:42380"}}, {"b", {"http://127.0.0.1:42381"}}};
+  options_.discover = [&](MemberId own, Attempt attempt) -> absl::StatusOr<ClusterMap> {
+    asked.emplace_back(cluster::IdText(own.value()), attempt);
+    return told;
+  };
+  const MemberId own = cluster::MemberIdOf({"http://127.0.0.1:42380"}, "http://service/token");
+  for (const Attempt attempt : {Attempt::kFirst, Attempt::kAgain}) {
+    const absl::StatusOr<Prepared> prepared = Start();
+    ASSERT_TRUE(prepared.ok()) << prepared.status();
+    EXPECT_EQ(prepared->start.id, own);
+    EXPECT_EQ(prepared->start.bootstrap_members.size(), 2u);
+    EXPECT_EQ(asked.back(), std::pair(cluster::IdText(own.value()), attempt));
+  }
+  RunFirst(2);
+  asked.clear();
+  EXPECT_TRUE(Start().ok());
+  EXPECT_TRUE(asked.empty());  // a restart has the log
+}
+
+TEST_F(BootstrapTest, ADiscoveredClusterMustBeOneWithThisMemberInIt) {
+  absl::StatusOr<ClusterMap> told = absl::FailedPreconditionError("it is full");
+  options_.discover = [&](MemberId, Attempt) { return told; };
+  EXPECT_EQ(Refusal(), "it is full");
+  told = ClusterMap{{"default", {"http://127.0.0.1:42380"}}, {"b", {"http://127.0.0.1:42380"}}};
+  EXPECT_EQ(Refusal(),
+            "discovery cluster b=http://127.0.0.1:42380,default=http://127.0.0.1:42380 has duplicate url");
+  for (const char* name : {"b", "default"}) {
+    told = ClusterMap{{name, {"http://127.0.0.1:1"}}};
+    EXPECT_EQ(Refusal(), fmt::format("couldn't find local name \"default\" with its URLs in the discovery "
+                                     "cluster {}=http://127.0.0.1:1",
+                                     name));
+  }
+  options_.initial_cluster_state = ClusterState::kExisting;
+  EXPECT_EQ(Refusal(), "discovery URL should not be set when joining existing initial cluster");
+}
+
 TEST_F(BootstrapTest, BeginsAtTheNewestSnapshotThatTheLogVouchesFor) {
   RunFirst(2);
   const raft::ConfState voters{.voters = {raft::NodeId(0x667880157b8812c8)}};

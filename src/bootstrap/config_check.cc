@@ -67,7 +67,7 @@ absl::Status CheckAdvertised(const Options& options, const Urls& own) {
 
 }  // namespace
 
-std::string InitialClusterText(const std::map<std::string, Urls>& cluster) {
+std::string InitialClusterText(const ClusterMap& cluster) {
   Urls parts;
   for (const auto& [name, urls] : cluster) {
     for (const std::string& url : urls) parts.push_back(name + "=" + url);
@@ -93,6 +93,16 @@ absl::Status SameUrls(const Options& options, Urls a, Urls b) {
   return absl::OkStatus();
 }
 
+bool HasDuplicateUrl(const ClusterMap& cluster) {
+  std::set<std::string> seen;
+  for (const auto& [name, urls] : cluster) {
+    for (const std::string& url : urls) {
+      if (!seen.insert(url).second) return true;
+    }
+  }
+  return false;
+}
+
 absl::Status CheckConfiguration(const Options& options) {
   const bool joins = options.initial_cluster_state == ClusterState::kExisting;
   if (options.initial_cluster.empty() && !joins) {
@@ -104,14 +114,12 @@ absl::Status CheckConfiguration(const Options& options) {
         fmt::format("couldn't find local name \"{}\" in the initial cluster configuration", options.name));
   }
   if (!joins) KVORUM_RETURN_IF_ERROR(CheckAdvertised(options, own->second));
-  std::set<std::string> seen;
-  for (const auto& [name, urls] : options.initial_cluster) {
-    for (const std::string& url : urls) {
-      if (!seen.insert(url).second) {
-        return Bad(
-            fmt::format("initial cluster {} has duplicate url", InitialClusterText(options.initial_cluster)));
-      }
-    }
+  if (HasDuplicateUrl(options.initial_cluster)) {
+    return Bad(
+        fmt::format("initial cluster {} has duplicate url", InitialClusterText(options.initial_cluster)));
+  }
+  if (joins && options.discover) {
+    return Bad("discovery URL should not be set when joining existing initial cluster");
   }
   return absl::OkStatus();
 }

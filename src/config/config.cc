@@ -283,9 +283,9 @@ Loaded Load(const CommandLine& command_line, const Sources& sources) {
   return loaded;
 }
 
-absl::StatusOr<std::map<std::string, std::vector<Url>>> InitialCluster(const Config& config) {
+absl::StatusOr<std::map<std::string, std::vector<Url>>> ParseCluster(std::string_view text) {
   std::map<std::string, std::string> texts;
-  std::string_view rest = config.initial_cluster;
+  std::string_view rest = text;
   while (!rest.empty()) {
     const size_t comma = rest.find(',');
     const std::string_view part = rest.substr(0, comma);
@@ -296,21 +296,24 @@ absl::StatusOr<std::map<std::string, std::vector<Url>>> InitialCluster(const Con
     const std::string_view url = equals == std::string_view::npos ? "" : part.substr(equals + 1);
     std::string& list = texts[name];
     if (url.empty() && list.empty()) {
-      return Invalid(fmt::format("error setting up initial cluster: empty URL given for {}", Quoted(name)));
+      return Invalid(fmt::format("empty URL given for {}", Quoted(name)));
     }
     if (!list.empty()) list += ',';
     list += url;
   }
   std::map<std::string, std::vector<Url>> cluster;
   for (const auto& [name, list] : texts) {
-    absl::StatusOr<std::vector<Url>> urls = ParseUrls(list);
-    if (!urls.ok()) {
-      return Invalid(
-          fmt::format("error setting up initial cluster: {}", std::string(urls.status().message())));
-    }
-    cluster.emplace(name, *std::move(urls));
+    KVORUM_ASSIGN_OR_RETURN(std::vector<Url> urls, ParseUrls(list));
+    cluster.emplace(name, std::move(urls));
   }
   return cluster;
+}
+
+absl::StatusOr<std::map<std::string, std::vector<Url>>> InitialCluster(const Config& config) {
+  auto cluster = ParseCluster(config.initial_cluster);
+  if (cluster.ok()) return cluster;
+  return Invalid(
+      fmt::format("error setting up initial cluster: {}", std::string(cluster.status().message())));
 }
 
 absl::StatusOr<LogRotation> ParseLogRotation(const std::string& json) {

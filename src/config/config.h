@@ -167,7 +167,9 @@ struct Sources {
 /// refuses what belongs to a part that is not built. Reads nothing but the config file.
 Loaded Load(const CommandLine& command_line, const Sources& sources);
 
-/// The members of --initial-cluster with their sorted peer URLs. Errors: InvalidArgument.
+/// The members of a text like --initial-cluster with their sorted peer URLs. Errors: InvalidArgument.
+absl::StatusOr<std::map<std::string, std::vector<Url>>> ParseCluster(std::string_view text);
+/// The same of --initial-cluster, with etcd's words around the error.
 absl::StatusOr<std::map<std::string, std::vector<Url>>> InitialCluster(const Config& config);
 
 /// The retention of --auto-compaction-*: hours or a duration; or, with mode "revision", a count of revisions

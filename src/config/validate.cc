@@ -75,13 +75,30 @@ absl::Status CheckDiscovery(const Config& config) {
         "discovery-endpoints, discovery-cert, discovery-key, discovery-cacert, discovery-user, "
         "discovery-password) are set");
   }
+  if (v3 && config.discovery_fallback == "proxy") {
+    return Invalid("v2 proxy is deprecated, and --discovery-fallback can't be configured as \"proxy\"");
+  }
   if (config.discovery_token.empty() != config.discovery_endpoints.empty()) {
     return Invalid("both --discovery-token and --discovery-endpoints must be set");
   }
   for (const std::string& endpoint : config.discovery_endpoints) {
     if (endpoint.empty()) return Invalid("--discovery-endpoints must not contain empty endpoints");
   }
+  // A user of whom nobody asks anything would only seem to be safe.
+  const bool has_password =
+      !config.discovery_password.empty() || config.discovery_user.find(':') != std::string::npos;
+  if (config.discovery_user.empty() ? !config.discovery_password.empty() : !has_password) {
+    return Invalid("--discovery-user and --discovery-password must both be set");
+  }
+  if (config.serve_discovery && !config.enable_v2) {
+    return Invalid("--serve-discovery needs the v2 API, which --enable-v2 or --v2-deprecation turns off");
+  }
   return absl::OkStatus();
+}
+
+/// Whether no member, but a proxy may come of it, which advertises nothing.
+bool MayBecomeProxy(const Config& config) {
+  return config.proxy != "off" || (!config.discovery.empty() && config.discovery_fallback == "proxy");
 }
 
 absl::Status CheckTimes(const Config& config) {
@@ -167,7 +184,7 @@ absl::Status Validate(const Config& config) {
   }
   KVORUM_RETURN_IF_ERROR(CheckDiscovery(config));
   KVORUM_RETURN_IF_ERROR(CheckTimes(config));
-  if (!config.listen_client_urls.empty() && config.advertise_client_urls.empty()) {
+  if (!config.listen_client_urls.empty() && config.advertise_client_urls.empty() && !MayBecomeProxy(config)) {
     return Invalid("--advertise-client-urls is required when --listen-client-urls is set explicitly");
   }
   KVORUM_RETURN_IF_ERROR(CheckFeatures(config));

@@ -103,6 +103,12 @@ void Exchange::ReplyNoContent() {
   if (writer_ != nullptr) writer_->SendOnlyHead(kNoContent, headers_);
 }
 
+void Exchange::ReplyText(int status, std::string_view text) {
+  if (writer_ == nullptr) return;
+  headers_.emplace_back("content-type", "text/plain; charset=utf-8");
+  writer_->Reply(status, std::move(headers_), text);
+}
+
 void Exchange::ReplyPlain(int status, std::string_view text) {
   if (writer_ == nullptr) return;
   headers_.emplace_back("content-type", "text/plain; charset=utf-8");

@@ -30,6 +30,8 @@ class Exchange final {
   void ReplyJson(int status, std::string_view body);
   void ReplyMessage(int status, std::string_view message);
   void ReplyNoContent();
+  /// The text as it is.
+  void ReplyText(int status, std::string_view text);
   /// Go's plain error.
   void ReplyPlain(int status, std::string_view text);
 

@@ -9,6 +9,7 @@
 #include "api/v2/keys.h"
 #include "api/v2/path.h"
 #include "api/v2/redirect.h"
+#include "api/v2/token_endpoint.h"
 #include "base/check.h"
 
 namespace kvorum::api_v2 {
@@ -30,6 +31,9 @@ class V2Handler final : public http::Handler {
                {.path = "/v2/machines", .below = false, .endpoint = machines_.get()},
                {.path = "/v2/stats", .below = true, .endpoint = stats_.get()},
                {.path = "/v2/auth", .below = true, .endpoint = auth_.get()}};
+    if (options.discovery_scheme.empty()) return;
+    token_ = NewTokenEndpoint(options, access_.get());
+    routes_.push_back({.path = "/new", .below = false, .endpoint = token_.get()});
   }
 
   std::unique_ptr<http::RequestSink> Start(const http::Request& request,
@@ -76,6 +80,7 @@ class V2Handler final : public http::Handler {
   const std::unique_ptr<Endpoint> machines_;
   const std::unique_ptr<Endpoint> stats_;
   const std::unique_ptr<Endpoint> auth_;
+  std::unique_ptr<Endpoint> token_;
   std::vector<Route> routes_;
 };
 

@@ -5,6 +5,7 @@
 #include "base/env.h"
 #include "base/json_logger.h"
 #include "base/status.h"
+#include "cmd/kvorum/initial_cluster.h"
 #include "cmd/kvorum/process.h"
 #include "cmd/kvorum/server.h"
 #include "cmd/kvorum/startup_log.h"
@@ -55,6 +56,7 @@ int RunMember(const config::Config& config, JsonLogger& logger, std::vector<std:
     KVORUM_LOG(logger, kWarn, "data-dir used by this member must be removed");
     return 0;
   }
+  if (!server.ok() && ExplainDiscoveryFailure(config, server.status(), logger)) return kExitFailure;
   if (!server.ok()) {
     KVORUM_LOG(logger, kFatal, "failed to start etcd", {"error", std::string(server.status().message())});
     return kExitFailure;

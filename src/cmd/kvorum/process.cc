@@ -3,9 +3,12 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
+#include <poll.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -60,6 +63,33 @@ int WaitForStopSignal() {
   const int error = sigwait(&set, &signal);
   KVORUM_CHECK(error == 0, "sigwait: {}", strerror(error));
   return signal;
+}
+
+StopAtOnce::StopAtOnce(absl::AnyInvocable<void(int signal)> before)
+    : before_(std::move(before)), end_fd_(eventfd(0, EFD_CLOEXEC)), thread_([this] { Watch(); }) {}
+
+StopAtOnce::~StopAtOnce() {
+  eventfd_write(end_fd_, 1);
+  thread_.join();
+  close(end_fd_);
+}
+
+void StopAtOnce::Watch() {
+  const sigset_t set = HandledSignals();
+  const int signals = signalfd(-1, &set, SFD_CLOEXEC);
+  KVORUM_CHECK(signals >= 0 && end_fd_ >= 0, "signalfd: {}", strerror(errno));
+  pollfd fds[] = {{.fd = end_fd_, .events = POLLIN, .revents = 0},
+                  {.fd = signals, .events = POLLIN, .revents = 0}};
+  while (fds[0].revents == 0 && fds[1].revents == 0) poll(fds, 2, -1);
+  if (fds[0].revents != 0) {
+    close(signals);
+    return;
+  }
+  signalfd_siginfo info{};
+  const ssize_t size = read(signals, &info, sizeof(info));
+  KVORUM_CHECK(size == sizeof(info), "signalfd: {}", strerror(errno));
+  before_(static_cast<int>(info.ssi_signo));
+  DieBySignal(static_cast<int>(info.ssi_signo));
 }
 
 void AskToStop() { kill(getpid(), SIGTERM); }

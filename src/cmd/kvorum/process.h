@@ -3,8 +3,10 @@
 #include <csignal>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
+#include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/clock.h"
@@ -23,6 +25,24 @@ int WaitForStopSignal();
 
 /// Makes WaitForStopSignal return, as SIGTERM does. From any thread.
 void AskToStop();
+
+/// As long as it lives, SIGINT or SIGTERM ends the process at once, by that signal: for a start that waits
+/// for others. REQUIRES: BlockSignals was called
+class StopAtOnce {
+ public:
+  /// `before` is called first, on another thread.
+  explicit StopAtOnce(absl::AnyInvocable<void(int signal)> before);
+  ~StopAtOnce();
+  StopAtOnce(const StopAtOnce&) = delete;
+  StopAtOnce& operator=(const StopAtOnce&) = delete;
+
+ private:
+  void Watch();
+
+  absl::AnyInvocable<void(int signal)> before_;
+  const int end_fd_;  // an eventfd
+  std::thread thread_;
+};
 
 /// "terminated", "interrupt": Go's names.
 std::string_view SignalName(int signal);

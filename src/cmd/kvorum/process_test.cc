@@ -47,6 +47,30 @@ TEST(CmdProcess, DiesByTheSignalThatItStoppedFor) {
   EXPECT_EQ(WTERMSIG(status), SIGTERM);
 }
 
+TEST(CmdProcess, StopsAtOnceWhileItWaitsForOthers) {
+  const int status = StatusOf([] {
+    BlockSignals();
+    StopAtOnce stop([](int signal) {
+      if (signal != SIGINT) _exit(1);
+    });
+    kill(getpid(), SIGINT);
+    while (true) pause();
+  });
+  EXPECT_TRUE(WIFSIGNALED(status));
+  EXPECT_EQ(WTERMSIG(status), SIGINT);
+}
+
+TEST(CmdProcess, ASignalAfterTheWaitingIsLeftForTheStop) {
+  const int status = StatusOf([] {
+    BlockSignals();
+    { StopAtOnce stop([](int) { _exit(1); }); }
+    kill(getpid(), SIGTERM);
+    _exit(WaitForStopSignal() == SIGTERM ? 0 : 2);
+  });
+  EXPECT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+}
+
 TEST(CmdProcess, RaisesTheFileLimitToWhatIsAllowed) {
   rlimit limit{};
   ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);

@@ -18,6 +18,7 @@
 #include "base/wire.h"
 #include "bootstrap/bootstrap.h"
 #include "cmd/kvorum/auto_compactor.h"
+#include "cmd/kvorum/initial_cluster.h"
 #include "cmd/kvorum/listeners.h"
 #include "cmd/kvorum/process.h"
 #include "cmd/kvorum/snapshot_files.h"
@@ -82,11 +83,6 @@ bootstrap::Options BootstrapOptions(const config::Config& config, Logger* logger
   options.name = config.name;
   options.data_dir = config.data_dir;
   options.wal_dir = config.wal_dir;
-  const auto cluster = config::InitialCluster(config);
-  for (const auto& [name, urls] : *cluster) {
-    options.initial_cluster[name] = config::Texts(urls);
-  }
-  options.initial_cluster_token = config.initial_cluster_token;
   options.initial_cluster_state = config.initial_cluster_state == "existing"
                                       ? bootstrap::ClusterState::kExisting
                                       : bootstrap::ClusterState::kNew;
@@ -130,6 +126,12 @@ member::MemberOptions MemberOptions(const config::Config& config) {
   options.compact_hash_check_time = config.compact_hash_check_time;
   options.warning_apply_duration = OrDefault(config.warning_apply_duration, options.warning_apply_duration);
   return options;
+}
+
+/// Of the URLs of tokens; empty: none are made.
+std::string DiscoveryScheme(const config::Config& config) {
+  if (!config.serve_discovery || config.listen_client_urls.empty()) return "";
+  return config.listen_client_urls[0].IsSecure() ? "https" : "http";
 }
 
 class ServerImpl final : public Server {
@@ -250,7 +252,15 @@ absl::Status ServerImpl::DefragmentAtStart() {
 absl::Status ServerImpl::OpenStorage() {
   bootstrap::Options options = BootstrapOptions(config_, &logger_, &metrics_);
   options.calls = calls_.get();
-  KVORUM_ASSIGN_OR_RETURN(prepared_, bootstrap::Prepare(options));
+  {
+    // Others may let it wait for long, or without end.
+    const StopAtOnce stop([this](int signal) {
+      KVORUM_LOG(logger_, kInfo, "received signal; shutting down", {"signal", SignalName(signal)});
+      json_logger_->Flush();
+    });
+    KVORUM_RETURN_IF_ERROR(SetFirstMembers(config_, &peer_loops_.at(0), &logger_, &options));
+    KVORUM_ASSIGN_OR_RETURN(prepared_, bootstrap::Prepare(options));
+  }
   LogStarting(config_, prepared_.initialized, logger_);
   KVORUM_RETURN_IF_ERROR(OpenBackend());
   KVORUM_RETURN_IF_ERROR(bootstrap::Finish(options, *backend_, prepared_));
@@ -340,7 +350,8 @@ void ServerImpl::MakeServices() {
                                       .stats = &transport_->stats(),
                                       .password_executor = &password_executor_,
                                       .logger = &logger_,
-                                      .metrics = &metrics_});
+                                      .metrics = &metrics_,
+                                      .discovery_scheme = DiscoveryScheme(config_)});
     admin.v2 = v2_handler_.get();
   }
   client_handler_ = api_admin::NewClientHandler(admin);

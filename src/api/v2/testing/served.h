@@ -117,13 +117,20 @@ class FakeTraffic final : public member::TrafficStats {
 /// The v2 API of a fake member, served.
 class Served {
  public:
-  Served() {
+  struct Options {
+    std::string discovery_scheme = {};
+  };
+  Served() : Served(Options{}) {}
+  explicit Served(const Options& options_of_test) {
     member::MemberStatus status = member.status();
     status.committed_index = 9;
     status.applied_term = 2;
     member.SetStatus(status);
-    handler_ = NewHandler(
-        {.member = &member, .stats = &stats, .password_executor = &password_executor_, .metrics = &registry});
+    handler_ = NewHandler({.member = &member,
+                           .stats = &stats,
+                           .password_executor = &password_executor_,
+                           .metrics = &registry,
+                           .discovery_scheme = options_of_test.discovery_scheme});
     http::ServerOptions options;
     options.handler = handler_.get();
     server_ = std::make_unique<http::Server>(&loops_, options);
