@@ -184,12 +184,19 @@ class Checker {
     return true;
   }
 
-  /// Which revision was certainly there when: what was seen and what was answered.
+  /// Which revision was certainly there when: what was seen, answered and told to watchers.
   void GatherSights() {
     std::vector<Sight> sights;
     for (const Revision& revision : history_.revisions) {
       if (revision.seen != kNever && revision.revision <= model_.last_revision()) {
         sights.push_back({.when = revision.seen, .revision = revision.revision, .operation = kNobody});
+      }
+    }
+    for (const WatchHistory& watch : history_.watches) {
+      for (size_t i = 0; i < std::min(watch.responses.size(), watch.received.size()); ++i) {
+        const int64_t revision = watch.responses[i].header().revision();
+        if (revision < 1 || revision > model_.last_revision()) continue;
+        sights.push_back({.when = watch.received[i], .revision = revision, .operation = kNobody});
       }
     }
     for (size_t i = 0; i < places_.size(); ++i) {
