@@ -15,6 +15,7 @@
 #include "proxy/http/cluster_file.h"
 #include "proxy/http/director.h"
 #include "proxy/http/forwarding.h"
+#include "proxy/http/grpc_forwarder.h"
 #include "proxy/http/json_list.h"
 #include "proxy/http/member_list.h"
 
@@ -80,15 +81,25 @@ class InnerHandler final : public http::Handler {
   LoopClients& clients_;
 };
 
-/// Every HTTP request of the client port (reference: proxy-discovery.md §6.3, §6.4): path, own metrics,
+/// Every HTTP request of the client port (reference: proxy-discovery.md §6.3, §6.4): host, path, own metrics,
 /// read-only filter, CORS, in this order.
 class OuterHandler final : public http::Handler {
  public:
   OuterHandler(const ReverseProxyOptions& options, http::Handler* inner)
-      : readonly_(options.readonly), rules_(options.cors, {}), metrics_(options.metrics), inner_(*inner) {}
+      : readonly_(options.readonly),
+        logger_(*options.logger),
+        rules_(options.cors, options.host_whitelist),
+        metrics_(options.metrics),
+        inner_(*inner) {}
 
   std::unique_ptr<http::RequestSink> Start(const http::Request& request,
                                            http::ResponseWriter& writer) override {
+    if (!rules_.HostAllowed(request.authority)) {
+      const std::string_view host = api_admin::HostOf(request.authority);
+      KVORUM_LOG(logger_, kWarn, "rejecting HTTP request to prevent DNS rebinding attacks", {"host", host});
+      writer.ReplyError(421, api_admin::UnrecognizedHostText(host));
+      return std::make_unique<api_admin::Exchange>();
+    }
     if (AnswerPath(request, writer)) return std::make_unique<api_admin::Exchange>();
     if (readonly_ && request.method != "GET") {
       writer.SendOnlyHead(501, {});
@@ -138,10 +149,29 @@ class OuterHandler final : public http::Handler {
   }
 
   const bool readonly_;
+  Logger& logger_;
   const api_admin::AccessRules rules_;
   api_admin::MetricsPage metrics_;
   Preflight preflight_;
   http::Handler& inner_;
+};
+
+class MetricsHandler final : public http::Handler {
+ public:
+  explicit MetricsHandler(metrics::Registry* metrics) : page_(metrics) {}
+
+  std::unique_ptr<http::RequestSink> Start(const http::Request& request,
+                                           http::ResponseWriter& writer) override {
+    if (request.path == "/metrics") {
+      page_.Serve(request, writer);
+    } else {
+      api_admin::ReplyNotFound(writer);
+    }
+    return std::make_unique<api_admin::Exchange>();
+  }
+
+ private:
+  api_admin::MetricsPage page_;
 };
 
 http::ClientOptions ClientOptionsOf(const ReverseProxyOptions& options) {
@@ -167,7 +197,15 @@ class ReverseProxyImpl final : public ReverseProxy {
                   .client = &member_client_,
                   .executor = &executor_,
                   .director = director_.get(),
-                  .logger = options.logger}),
+                  .logger = options.logger,
+                  .on_refresh = [this](const auto& urls) { grpc_.SetEndpoints(urls); }}),
+        grpc_({.loops = options.loops,
+               .dial_timeout = options.dial_timeout,
+               .max_request_bytes = options.max_grpc_bytes,
+               .readonly = options.readonly,
+               .tls = options.client_tls,
+               .logger = options.logger}),
+        metrics_page_(options.metrics),
         inner_(director_.get(), &shared_, &clients_),
         outer_(options, &inner_) {
     shared_.director = director_.get();
@@ -195,9 +233,12 @@ class ReverseProxyImpl final : public ReverseProxy {
     executor_.Stop();
     member_client_.Stop();
     clients_.Stop();
+    grpc_.Stop();
   }
 
   http::Handler& handler() override { return outer_; }
+  http::Handler& grpc_handler() override { return grpc_.handler(); }
+  http::Handler& metrics_handler() override { return metrics_page_; }
 
  private:
   const ReverseProxyOptions options_;
@@ -208,6 +249,8 @@ class ReverseProxyImpl final : public ReverseProxy {
   const std::shared_ptr<Director> director_;  // shared with its timers
   MemberList members_;                        // used on executor_ only
   ForwardingShared shared_;
+  GrpcForwarder grpc_;
+  MetricsHandler metrics_page_;
   InnerHandler inner_;
   OuterHandler outer_;
   bool stopped_ = false;

@@ -28,10 +28,12 @@ struct ReverseProxyOptions {
   std::chrono::nanoseconds dial_timeout = std::chrono::seconds(1);   ///< 0: no limit
   std::chrono::nanoseconds write_timeout = std::chrono::seconds(5);  ///< 0: no limit
   std::chrono::nanoseconds read_timeout{0};                          ///< 0: no limit
-  std::vector<std::string> cors;                                     ///< as of api_admin::HandlerOptions
+  std::vector<std::string> cors = {"*"};                             ///< --cors
+  std::vector<std::string> host_whitelist = {"*"};                   ///< --host-whitelist
   size_t max_body_bytes = 4 << 20;                                   ///< of a request; more: 413
   size_t max_kept_bytes = 256 << 20;                                 ///< of all requests' bodies; more: 503
-  size_t max_exchanges = 32 << 10;                                   ///< with members at a time; more: 503
+  size_t max_grpc_bytes = 2 << 20;                     ///< of a gRPC request; more: ResourceExhausted
+  size_t max_exchanges = 32 << 10;                     ///< with members at a time; more: 503
   std::shared_ptr<const http::TlsContext> client_tls;  ///< towards members' client URLs; null: without
   std::shared_ptr<const http::TlsContext> peer_tls;    ///< towards their peer URLs
   Env* env = nullptr;                                  ///< borrowed
@@ -51,10 +53,14 @@ class ReverseProxy {
 
   /// Asks for the members once, waits for the answer, and goes on asking. Blocks.
   virtual void Start() = 0;
+  /// Ends what is under way. REQUIRES: nobody starts requests any more
   virtual void Stop() = 0;
 
   /// For http::ServerOptions.
   virtual http::Handler& handler() = 0;
+  virtual http::Handler& grpc_handler() = 0;
+  /// /metrics alone, for ports of its own.
+  virtual http::Handler& metrics_handler() = 0;
 };
 
 }  // namespace kvorum::proxy_http
