@@ -7,6 +7,7 @@
 #include "base/status.h"
 #include "cmd/kvorum/initial_cluster.h"
 #include "cmd/kvorum/process.h"
+#include "cmd/kvorum/proxy_mode.h"
 #include "cmd/kvorum/server.h"
 #include "cmd/kvorum/startup_log.h"
 #include "config/config.h"
@@ -56,6 +57,11 @@ int RunMember(const config::Config& config, JsonLogger& logger, std::vector<std:
     KVORUM_LOG(logger, kWarn, "data-dir used by this member must be removed");
     return 0;
   }
+  if (!server.ok() && FallsBackToProxy(config, server.status())) {
+    KVORUM_LOG(logger, kInfo, "discovery cluster is full, falling back to proxy",
+               {"fallback-proxy", config.discovery_fallback});
+    return RunProxy(config, logger);
+  }
   if (!server.ok() && ExplainDiscoveryFailure(config, server.status(), logger)) return kExitFailure;
   if (!server.ok()) {
     KVORUM_LOG(logger, kFatal, "failed to start etcd", {"error", std::string(server.status().message())});
@@ -71,6 +77,15 @@ int RunMember(const config::Config& config, JsonLogger& logger, std::vector<std:
   logger.Flush();
   if (removed) return 0;
   DieBySignal(signal);
+}
+
+int RunMemberOrProxy(const config::Config& config, JsonLogger& logger, std::vector<std::string> arguments) {
+  const absl::StatusOr<bool> is_proxy = IsProxyMode(config, PosixEnv(), logger);
+  if (!is_proxy.ok()) {
+    KVORUM_LOG(logger, kFatal, "failed to start etcd", {"error", std::string(is_proxy.status().message())});
+    return kExitFailure;
+  }
+  return *is_proxy ? RunProxy(config, logger) : RunMember(config, logger, std::move(arguments));
 }
 
 int Run(const std::vector<std::string>& arguments) {
@@ -101,7 +116,7 @@ int Run(const std::vector<std::string>& arguments) {
   }
   KVORUM_LOG(**logger, kInfo, "Running: ", {"args", arguments});
   for (const config::Note& note : loaded.notes) WriteNote(note, **logger);
-  if (loaded.status.ok()) return RunMember(loaded.config, **logger, arguments);
+  if (loaded.status.ok()) return RunMemberOrProxy(loaded.config, **logger, arguments);
   const std::string error(loaded.status.message());
   const bool said = !loaded.notes.empty() && loaded.notes.back().level == LogLevel::kFatal;
   if (error.starts_with("unexpected error setting up")) {
