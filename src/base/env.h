@@ -74,7 +74,8 @@ class Env {
   virtual bool Exists(const std::string& path) = 0;
   virtual absl::StatusOr<uint64_t> FileSize(const std::string& path) = 0;
 
-  /// Makes the directory and its parents; those that exist are left as they are.
+  /// Makes the directory and its parents, so that the names of those that are new are durable; those that
+  /// exist are left as they are.
   virtual absl::Status CreateDirectories(const std::string& path, mode_t mode = 0700) = 0;
   /// Makes what was renamed, created or removed in the directory durable (fsync).
   virtual absl::Status SyncDirectory(const std::string& path) = 0;
@@ -94,5 +95,8 @@ class Env {
 
 /// The operating system's files; lives for the whole process.
 Env& PosixEnv();
+
+/// The directory that `path` stands in: "." where it names none.
+std::string ParentDirectory(const std::string& path);
 
 }  // namespace kvorum

@@ -257,7 +257,9 @@ class RealEnv final : public Env {
   absl::Status CreateDirectories(const std::string& path, mode_t mode) override {
     for (size_t end = path.find('/', 1);; end = path.find('/', end + 1)) {
       const std::string part = path.substr(0, end);
-      if (::mkdir(part.c_str(), mode) != 0) {
+      if (::mkdir(part.c_str(), mode) == 0) {
+        KVORUM_RETURN_IF_ERROR(SyncDirectory(ParentDirectory(part)));
+      } else {
         const int error = errno;
         struct stat info;
         // What exists may also show as EROFS, EACCES and the like.
@@ -314,6 +316,12 @@ class RealEnv final : public Env {
 Env& PosixEnv() {
   static RealEnv env;
   return env;
+}
+
+std::string ParentDirectory(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
 }
 
 }  // namespace kvorum

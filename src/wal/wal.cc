@@ -36,12 +36,6 @@ struct Metrics {
   metrics::Counter& write_bytes;
 };
 
-std::string ParentOf(const std::string& path) {
-  const size_t slash = path.rfind('/');
-  if (slash == std::string::npos) return ".";
-  return slash == 0 ? "/" : path.substr(0, slash);
-}
-
 std::string WithoutTrailingSlashes(std::string path) {
   while (path.size() > 1 && path.back() == '/') path.pop_back();
   return path;
@@ -320,7 +314,7 @@ absl::StatusOr<std::unique_ptr<Wal>> Wal::Create(const std::string& directory_pa
   }
   KVORUM_RETURN_IF_ERROR(env.RemoveTree(directory));
   KVORUM_RETURN_IF_ERROR(env.Rename(unfinished, directory));
-  if (const absl::Status status = env.SyncDirectory(ParentOf(directory)); !status.ok()) {
+  if (const absl::Status status = env.SyncDirectory(ParentDirectory(directory)); !status.ok()) {
     env.Rename(directory, BrokenName(directory, options.clock->WallNow())).IgnoreError();
     return status;
   }

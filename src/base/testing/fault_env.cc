@@ -337,6 +337,7 @@ absl::Status FaultEnv::CreateDirectories(const std::string& path, mode_t) {
       if (child == nullptr) {
         child = std::make_shared<Node>();
         child->is_directory = true;
+        node->synced_names[path.substr(begin, end - begin)] = child;
       }
       if (!child->is_directory) return absl::InternalError(fmt::format("mkdir {}: Not a directory", path));
       node = child;

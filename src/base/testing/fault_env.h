@@ -20,8 +20,8 @@ namespace kvorum::testing {
 /// it, and fails chosen operations. Thread-safe.
 ///
 /// Model of durability: file contents become durable with the file's Sync; names (created, renamed, removed)
-/// with SyncDirectory of the directory they stand in. A crash takes everything back to that, but for what the
-/// `Crash` policy says the disk had already got.
+/// with SyncDirectory of the directory they stand in, or at once by CreateDirectories. A crash takes
+/// everything back to that, but for what the `Crash` policy says the disk had already got.
 class FaultEnv final : public Env {
  public:
   FaultEnv();

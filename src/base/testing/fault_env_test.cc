@@ -87,6 +87,15 @@ TEST_F(BaseFaultEnv, LocksBelongToTheFileAndEndWithACrash) {
   EXPECT_TRUE(absl::IsUnavailable(env_.LockFile("g").status()));
 }
 
+TEST_F(BaseFaultEnv, DirectoriesThatWereMadeStay) {
+  ASSERT_TRUE(env_.CreateDirectories("a/b", 0700).ok());
+  auto file = env_.OpenForWriting("a/b/f", Env::Create::kMustBeNew, 0600).value();
+  ASSERT_TRUE(file->Sync().ok());
+  ASSERT_TRUE(env_.SyncDirectory("a/b").ok());
+  env_.Crash(FaultEnv::KeepNothing());
+  EXPECT_TRUE(env_.Exists("a/b/f"));
+}
+
 TEST_F(BaseFaultEnv, FlipsBits) {
   env_.Put("f", "abc");
   env_.Flip("f", 1, 0x03);

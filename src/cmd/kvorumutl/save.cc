@@ -130,11 +130,6 @@ class Client {
   std::unique_ptr<grpc::ClientConnection::Stream> stream_;
 };
 
-std::string DirectoryOf(const std::string& path) {
-  const size_t slash = path.rfind('/');
-  return slash == std::string::npos ? "." : path.substr(0, slash + 1);
-}
-
 }  // namespace
 
 absl::StatusOr<std::string> SaveSnapshot(const SaveOptions& options, Env& env, Logger& logger) {
@@ -155,7 +150,7 @@ absl::StatusOr<std::string> SaveSnapshot(const SaveOptions& options, Env& env, L
              {"took", std::chrono::nanoseconds(SystemClock().Now() - start)},
              {"etcd-version", receiver.version()});
   KVORUM_RETURN_IF_ERROR(env.Rename(part, options.path));
-  KVORUM_RETURN_IF_ERROR(env.SyncDirectory(DirectoryOf(options.path)));
+  KVORUM_RETURN_IF_ERROR(env.SyncDirectory(ParentDirectory(options.path)));
   KVORUM_LOG(logger, kInfo, "saved", {"path", options.path});
   return receiver.version();
 }
