@@ -311,7 +311,8 @@ class Checker {
   void CheckRefusedAsCompacted(size_t i) {
     std::vector<int64_t> named = NamedRevisions(op(i).request);
     const auto* compaction = std::get_if<CompactionRequest>(&op(i).request);
-    // A compaction is refused at the compacted revision itself too.
+    // A compaction is refused at the compacted revision itself too, and where there is nothing to compact.
+    if (compaction != nullptr && compaction->revision() < 1) return;
     if (compaction != nullptr) named.push_back(compaction->revision() - 1);
     const int64_t oldest =
         named.empty() ? std::numeric_limits<int64_t>::max() : *std::min_element(named.begin(), named.end());
@@ -334,10 +335,13 @@ class Checker {
     }
   }
 
+  /// At some revision that can have been the last one meanwhile, a key has to be missing.
   void CheckRefusedAsMissing(size_t i) {
     for (int64_t revision = FloorOf(i).revision; revision <= model_.last_revision(); ++revision) {
       const size_t maker = verdict_.maker(revision);
-      if (maker != kNobody && op(maker).invoked > op(i).returned) break;
+      if (maker != kNobody && op(maker).outcome == Outcome::kAnswered && op(maker).invoked > op(i).returned) {
+        break;
+      }
       if (Execute(model_, op(i).request, revision).error == KvEffect::Error::kKeyNotFound) return;
     }
     Report("{} was refused ({}), although its keys were there", Text(i), op(i).error);

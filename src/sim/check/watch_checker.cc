@@ -1,6 +1,7 @@
 #include "sim/check/watch_checker.h"
 
 #include <algorithm>
+#include <limits>
 #include <string>
 #include <utility>
 
@@ -11,6 +12,8 @@ namespace {
 
 using etcdserverpb::WatchCreateRequest;
 using etcdserverpb::WatchResponse;
+
+constexpr int64_t kAnyRevision = std::numeric_limits<int64_t>::max();
 
 /// A compaction that may have happened.
 struct Compaction {
@@ -101,11 +104,8 @@ class WatchCheck {
       return Report("ends the watch for a compaction at {}, although only events from {} on were to come",
                     compacted, next_);
     }
-    const bool happened =
-        std::any_of(compactions_.begin(), compactions_.end(), [&](const Compaction& compaction) {
-          return compaction.revision == compacted && compaction.invoked <= received();
-        });
-    if (!happened) Report("ends the watch for a compaction at {} that nobody asked for", compacted);
+    if (!Compacted(compacted, compacted))
+      Report("ends the watch for a compaction at {} that nobody asked for", compacted);
   }
 
   void CheckProgress(int64_t revision) {
@@ -129,8 +129,9 @@ class WatchCheck {
   /// The first event that is still to be sent, up to `last`; revision 0: none.
   std::pair<int64_t, mvccpb::Event> FirstMissing(int64_t last) const {
     for (int64_t revision = next_; revision <= last; ++revision) {
-      for (const mvccpb::Event& event : model_.events(revision)) {
-        if (Wanted(event)) return {revision, event};
+      const std::vector<mvccpb::Event>& events = model_.events(revision);
+      for (size_t k = 0; k < events.size(); ++k) {
+        if (Wanted(events[k]) && !MayBeGone(events, k)) return {revision, events[k]};
       }
     }
     return {0, {}};
@@ -142,13 +143,17 @@ class WatchCheck {
     const int64_t last = LastRevision(sent);
     size_t i = 0;
     for (int64_t revision = next_; revision <= std::min(last, model_.last_revision()); ++revision) {
-      for (const mvccpb::Event& event : model_.events(revision)) {
-        if (!Wanted(event)) continue;
+      const std::vector<mvccpb::Event>& events = model_.events(revision);
+      for (size_t k = 0; k < events.size(); ++k) {
+        if (!Wanted(events[k])) continue;
+        const bool matches = i < sent.size() && Same(sent[i], events[k]);
+        if (!matches && MayBeGone(events, k)) continue;
         if (i == sent.size()) {
-          if (whole) Report("ends in the middle of revision {}, before {}", revision, Describe(event));
+          if (whole) Report("ends in the middle of revision {}, before {}", revision, Describe(events[k]));
           return;
         }
-        if (!CheckEvent(sent[i++], event, revision)) return;
+        if (!matches) return Report("has {}; what comes next is {}", Describe(sent[i]), Describe(events[k]));
+        if (!CheckPrevious(sent[i++], events[k], revision)) return;
       }
     }
     if (i < sent.size()) {
@@ -160,13 +165,28 @@ class WatchCheck {
     told_ = last;
   }
 
-  bool CheckEvent(const mvccpb::Event& sent, const mvccpb::Event& event, int64_t revision) {
-    mvccpb::Event plain = sent;
-    plain.clear_prev_kv();
-    if (plain.SerializeAsString() != event.SerializeAsString()) {
-      Report("has {}; what comes next is {}", Describe(sent), Describe(event));
-      return false;
-    }
+  static bool Same(mvccpb::Event sent, const mvccpb::Event& event) {
+    sent.clear_prev_kv();
+    return sent.SerializeAsString() == event.SerializeAsString();
+  }
+
+  bool Compacted(int64_t least, int64_t most) const {
+    return std::any_of(compactions_.begin(), compactions_.end(), [&](const Compaction& compaction) {
+      return compaction.revision >= least && compaction.revision <= most && compaction.invoked <= received();
+    });
+  }
+
+  /// A compaction leaves of its own revision what stands at its end: an event that another one of the same
+  /// key follows in it is gone.
+  bool MayBeGone(const std::vector<mvccpb::Event>& events, size_t k) const {
+    const int64_t revision = events[k].kv().mod_revision();
+    return std::any_of(
+               events.begin() + static_cast<ptrdiff_t>(k) + 1, events.end(),
+               [&](const mvccpb::Event& later) { return later.kv().key() == events[k].kv().key(); }) &&
+           Compacted(revision, revision);
+  }
+
+  bool CheckPrevious(const mvccpb::Event& sent, const mvccpb::Event& event, int64_t revision) {
     const bool created = event.type() == mvccpb::Event::PUT && event.kv().create_revision() == revision;
     const mvccpb::KeyValue* previous =
         watch_.request.prev_kv() && !created ? model_.Get(event.kv().key(), revision - 1) : nullptr;
@@ -177,11 +197,7 @@ class WatchCheck {
              previous == nullptr ? "none" : Describe(*previous));
       return false;
     }
-    const bool compacted =
-        std::any_of(compactions_.begin(), compactions_.end(), [&](const Compaction& compaction) {
-          return compaction.revision >= revision && compaction.invoked <= received();
-        });
-    if (previous == nullptr || compacted) return true;
+    if (previous == nullptr || Compacted(revision, kAnyRevision)) return true;
     Report("has {} without the previous pair {}", Describe(sent), Describe(*previous));
     return false;
   }

@@ -180,6 +180,24 @@ TEST_F(WatchChecker, CatchesAWrongPreviousPair) {
   EXPECT_THAT(Check(), IsEmpty());
 }
 
+TEST_F(WatchChecker, AllowsForWhatACompactionTookOutOfItsOwnRevision) {
+  TxnRequest again;
+  *again.add_success()->mutable_request_delete_range() = Delete("b", std::string(1, '\0'));
+  *again.add_success()->mutable_request_put() = Put("b", "7");
+  story_.Do(again);
+  watch().request.set_start_revision(8);
+  WatchResponse& response = Send(8, 8);
+  ASSERT_EQ(response.events_size(), 2);
+  EXPECT_THAT(Check(), IsEmpty());
+  response.mutable_events()->DeleteSubrange(0, 1);
+  ExpectCaught("what comes next is delete \"b\"@8");
+  story_.Do(Compact(8));
+  watch().received.back() = story_.now();
+  EXPECT_THAT(Check(), IsEmpty());
+  response.mutable_events()->Clear();
+  ExpectCaught("put \"b\"=\"7\" create 8 mod 8 version 1 of revision 8 was not sent");
+}
+
 TEST_F(WatchChecker, CatchesAPreviousPairThatNobodyAskedFor) {
   *Send(2, 7).mutable_events(4)->mutable_prev_kv() = story_.event(4, 0).kv();
   ExpectCaught("it should have none");
