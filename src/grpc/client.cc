@@ -66,26 +66,29 @@ class Attempt final : public std::enable_shared_from_this<Attempt> {
   }
 
  private:
+  using StreamOr = absl::StatusOr<std::unique_ptr<http::ByteStream>>;
+
   void DialTcp() {
     const size_t colon = target_.rfind(':');
     uint64_t port;
     if (colon == std::string::npos || !http::ParseDecimal(target_.substr(colon + 1), &port) || port > 65535) {
       return Fail(fmt::format("dial tcp {}: missing port in address", target_));
     }
-    std::string host = target_.substr(0, colon);
-    if (host.size() >= 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
-    http::Dialer::Start(
-        loop_, std::move(host), target_.substr(colon + 1), options_.deadline,
-        [self = shared_from_this()](absl::StatusOr<std::unique_ptr<http::ByteStream>> stream) {
-          if (!stream.ok()) return self->done_(stream.status());
-          self->OnStream(*std::move(stream));
-        });
+    host_ = target_.substr(0, colon);
+    if (host_.size() >= 2 && host_.front() == '[' && host_.back() == ']')
+      host_ = host_.substr(1, host_.size() - 2);
+    http::Dialer::Start(loop_, host_, target_.substr(colon + 1), options_.deadline,
+                        [self = shared_from_this()](StreamOr stream) {
+                          if (!stream.ok()) return self->Finish(stream.status());
+                          self->OnDialled(*std::move(stream));
+                        });
   }
 
   void DialUnix(std::string path) {
     if (path.size() >= sizeof(sockaddr_un::sun_path)) {
       return Fail(fmt::format("dial unix {}: path too long", path));
     }
+    host_ = "localhost";
     const asio::local::stream_protocol::endpoint endpoint(path);
     socket_.async_connect(endpoint, [self = shared_from_this(),
                                      path = std::move(path)](const boost::system::error_code& error) {
@@ -94,25 +97,72 @@ class Attempt final : public std::enable_shared_from_this<Attempt> {
         return self->Fail(fmt::format("dial unix {}: connect: {}", path, http::ErrnoText(error.value())));
       }
       boost::system::error_code ignored;
-      self->OnStream(http::NewSocketStream(self->loop_, self->socket_.release(ignored)));
+      self->OnDialled(http::NewSocketStream(self->loop_, self->socket_.release(ignored)));
     });
   }
 
-  void OnStream(std::unique_ptr<http::ByteStream> stream) {
-    if (options_.tls != nullptr) return Fail("TLS is not available");
-    auto core = std::make_shared<ClientCore>(
-        loop_, std::move(stream), options_.authority.empty() ? target_ : options_.authority, options_.limits);
-    core->Start();
-    done_(std::make_unique<Connection>(std::move(core)));
+  void OnDialled(std::unique_ptr<http::ByteStream> stream) {
+    const std::string& authority = options_.authority.empty() ? target_ : options_.authority;
+    if (options_.tls == nullptr) {
+      core_ = std::make_shared<ClientCore>(loop_, std::move(stream), authority, options_.limits);
+      core_->Start();
+      return Finish(absl::OkStatus());
+    }
+    http::TlsHandshake::Start(
+        loop_, http::NewTlsClientStream(loop_, std::move(stream), options_.tls, host_, {"h2"}),
+        options_.deadline, [self = shared_from_this(), authority](StreamOr secured) {
+          if (!secured.ok()) return self->FailHandshake(secured.status().message());
+          if ((*secured)->alpn() != "h2") {
+            return self->FailHandshake("credentials: cannot check peer: missing selected ALPN property");
+          }
+          self->core_ = std::make_shared<ClientCore>(self->loop_, *std::move(secured), authority,
+                                                     self->options_.limits, "https");
+          self->AwaitServer();
+        });
   }
 
-  void Fail(std::string_view why) { done_(absl::UnavailableError(std::string(why))); }
+  /// Under TLS 1.3 a server refuses a client's certificate when the client takes the handshake for done.
+  void AwaitServer() {
+    if (options_.deadline != MonotonicTime::max()) {
+      timer_ = loop_.PostAt(options_.deadline, [self = shared_from_this()] {
+        self->timer_ = 0;
+        self->core_->Close(absl::UnavailableError("error reading server preface: context deadline exceeded"));
+      });
+    }
+    core_->Start();
+    core_->OnReady([self = shared_from_this()] {
+      if (self->core_ == nullptr) return;
+      self->core_->OnUnusable(nullptr);
+      self->Finish(absl::OkStatus());
+    });
+    core_->OnUnusable([self = shared_from_this()] {
+      const absl::Status& why = self->core_->close_reason();
+      self->Finish(why.ok() ? absl::UnavailableError("the server is going away") : why);
+    });
+  }
+
+  void FailHandshake(absl::string_view why) {
+    Fail(fmt::format("transport: authentication handshake failed: {}",
+                     std::string_view(why.data(), why.size())));
+  }
+
+  void Fail(std::string_view why) { Finish(absl::UnavailableError(std::string(why))); }
+
+  void Finish(const absl::Status& status) {
+    if (timer_ != 0) loop_.CancelTimer(std::exchange(timer_, 0));
+    std::shared_ptr<ClientCore> core = std::move(core_);
+    if (!status.ok()) return done_(status);
+    done_(std::make_unique<Connection>(std::move(core)));
+  }
 
   http::Loop& loop_;
   const std::string target_;
   const ConnectOptions options_;
   ConnectDone done_;
   asio::local::stream_protocol::socket socket_;
+  std::string host_;  // that must be in the server's certificate
+  std::shared_ptr<ClientCore> core_;
+  Executor::TimerId timer_ = 0;
 };
 
 }  // namespace

@@ -275,10 +275,11 @@ struct ClientCore::Callbacks {
 };
 
 ClientCore::ClientCore(http::Loop& loop, std::unique_ptr<http::ByteStream> stream, std::string authority,
-                       const ConnectionLimits& limits)
+                       const ConnectionLimits& limits, std::string_view scheme)
     : loop_(loop),
       stream_(std::move(stream)),
       authority_(std::move(authority)),
+      scheme_(scheme),
       limits_(limits),
       buffer_(new char[kBufferBytes]) {
   nghttp2_option* option;
@@ -334,6 +335,7 @@ void ClientCore::TellUnusable() {
 
 void ClientCore::Close(const absl::Status& reason) {
   if (std::exchange(closed_, true)) return;
+  close_reason_ = reason;
   stream_->Close();
   if (keepalive_timer_ != 0) loop_.CancelTimer(std::exchange(keepalive_timer_, 0));
   TellUnusable();
@@ -363,7 +365,7 @@ bool ClientCore::Submit(std::string_view method, std::unique_ptr<Call>* call, co
   std::string timeout;
   absl::InlinedVector<nghttp2_nv, 12> list;
   list.push_back(Pair(":method", "POST"));
-  list.push_back(Pair(":scheme", "http"));
+  list.push_back(Pair(":scheme", scheme_));
   list.push_back(Pair(":path", method));
   list.push_back(Pair(":authority", authority_));
   list.push_back(Pair("te", "trailers"));
@@ -569,7 +571,11 @@ void ClientCore::OnClose(Call* call, uint32_t error_code) {
 void ClientCore::OnRead(size_t size, bool broken) {
   if (closed_) return;
   http::Loop::Turn turn(loop_);
-  if (broken || size == 0) return Close(absl::UnavailableError("the server closed the connection"));
+  if (broken || size == 0) {
+    const std::string_view why = stream_->error();
+    return Close(absl::UnavailableError(why.empty() ? "the server closed the connection"
+                                                    : fmt::format("error reading from server: {}", why)));
+  }
   if (keepalive_timer_ != 0) last_input_ = loop_.clock().Now();
   ping_outstanding_ = false;  // whatever came shows that the server lives
   const ssize_t n = nghttp2_session_mem_recv(session_, reinterpret_cast<const uint8_t*>(buffer_.get()), size);

@@ -21,13 +21,15 @@ class ClientCore final : public http::TurnEnd,
                          public std::enable_shared_from_this<ClientCore> {
  public:
   ClientCore(http::Loop& loop, std::unique_ptr<http::ByteStream> stream, std::string authority,
-             const ConnectionLimits& limits);
+             const ConnectionLimits& limits, std::string_view scheme = "http");
   ~ClientCore() override;
 
   void Start();
   /// Ends every call with `reason`, and takes no more.
   void Close(const absl::Status& reason);
   bool broken() const { return closed_; }
+  /// Why it was closed; OK before.
+  const absl::Status& close_reason() const { return close_reason_; }
 
   bool usable() const;
   void CloseWhenIdle();
@@ -85,6 +87,7 @@ class ClientCore final : public http::TurnEnd,
   http::Loop& loop_;
   const std::unique_ptr<http::ByteStream> stream_;
   const std::string authority_;
+  const std::string_view scheme_;
   const ConnectionLimits limits_;
   nghttp2_session* session_ = nullptr;
   Call* calls_ = nullptr;                            // a list of every open one
@@ -95,6 +98,7 @@ class ClientCore final : public http::TurnEnd,
   bool flush_wanted_ = false;
   bool write_blocked_ = false;
   bool closed_ = false;
+  absl::Status close_reason_;
   bool close_when_idle_ = false;
   bool ready_ = false;  // the server's SETTINGS came
   absl::AnyInvocable<void()> on_ready_;

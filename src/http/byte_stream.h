@@ -47,6 +47,9 @@ class ByteStream {
 
   /// The application protocol that was negotiated; empty without TLS.
   virtual std::string_view alpn() const { return {}; }
+  /// Why it broke, in Go's words ("remote error: tls: bad certificate"); empty where nobody knows more than
+  /// that it did.
+  virtual std::string_view error() const { return {}; }
   /// "127.0.0.1:41234"; "@" for a Unix socket.
   virtual const std::string& remote() const = 0;
 };

@@ -12,13 +12,14 @@
 #include "base/clock.h"
 #include "http/handler.h"
 #include "http/loop.h"
+#include "http/tls.h"
 
 namespace kvorum::http {
 
 /// A request to another server, over HTTP/1.1.
 struct ClientRequest {
   std::string method = "GET";
-  std::string url;  ///< "http://127.0.0.1:2380/members": scheme, host, port, path and query
+  std::string url;  ///< "http://127.0.0.1:2380/members", "https://…": scheme, host, port, path and query
   Headers headers;  ///< besides Host, Content-Length and Transfer-Encoding
   std::string body;
   std::string host = {};   ///< the Host header; empty: as the URL has it
@@ -34,10 +35,11 @@ struct ClientResponse {
 };
 
 struct ClientOptions {
-  std::chrono::nanoseconds dial_timeout = std::chrono::seconds(5);  ///< 0: no limit
+  std::chrono::nanoseconds dial_timeout = std::chrono::seconds(5);  ///< with the handshake; 0: no limit
   size_t max_idle_connections = 4;  ///< for each address; kept for later requests
   std::chrono::nanoseconds idle_timeout = std::chrono::seconds(30);
   size_t max_response_bytes = size_t{64} << 20;  ///< of a response that is collected; more is an error
+  std::shared_ptr<const TlsContext> tls = {};    ///< for https; null: TlsContext::SystemClient()
 };
 
 /// Takes a response piece by piece; called on the client's loop.
@@ -88,8 +90,9 @@ class Exchange {
 /// Sends HTTP/1.1 requests from one loop, and keeps connections for later ones. Names are resolved without
 /// blocking the loop. Thread-safe where nothing else is said; callbacks run on the loop, once each, never
 /// inside the call. Errors: Unavailable ("dial tcp 127.0.0.1:2380: connect: connection refused", a connection
-/// that broke, a response that is none), DeadlineExceeded, ResourceExhausted for a response that is too long,
-/// Cancelled after Stop, InvalidArgument for a URL that is none, and for https.
+/// that broke, a certificate that is refused, a response that is none), DeadlineExceeded, ResourceExhausted
+/// for a response that is too long, Cancelled after Stop, InvalidArgument for a URL that is none, and for
+/// https through a proxy.
 ///
 /// A request that met a connection which the server was closing is repeated once where its method is GET.
 class Client {

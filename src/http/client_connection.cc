@@ -62,6 +62,7 @@ void ClientExchange::Start() {
     absl::StatusOr<HttpUrl> proxy = ParseHttpUrl(request_.proxy);
     if (!proxy.ok()) return Fail(proxy.status());
     proxy_ = *std::move(proxy);
+    if (url_.secure) return Fail(absl::InvalidArgumentError("https through a proxy is not available"));
   }
   if (absl::Status status = CheckRequest(request_); !status.ok()) return Fail(status);
   Arm();
@@ -70,7 +71,8 @@ void ClientExchange::Start() {
 }
 
 std::string ClientExchange::Server() const {
-  return proxy_ ? fmt::format("proxy {}", proxy_->authority) : url_.authority;
+  if (proxy_) return fmt::format("proxy {}", proxy_->authority);
+  return url_.secure ? fmt::format("https://{}", url_.authority) : url_.authority;
 }
 
 std::string ClientExchange::Target() const {
@@ -82,13 +84,19 @@ void ClientExchange::Dial() {
   const MonotonicTime deadline =
       timeout.count() > 0 ? pool_->loop().clock().Now() + timeout : MonotonicTime::max();
   const HttpUrl& server = proxy_ ? *proxy_ : url_;
+  DialTls tls;
+  if (server.secure) {
+    const std::shared_ptr<const TlsContext>& own = pool_->options().tls;
+    tls = {own != nullptr ? own : TlsContext::SystemClient(), {"http/1.1"}};
+  }
   dialer_ = Dialer::Start(
       pool_->loop(), server.host, server.port, deadline,
       [self = shared_from_this()](absl::StatusOr<std::unique_ptr<ByteStream>> stream) {
         self->dialer_.reset();
         if (!stream.ok()) return self->FailToDial(stream.status());
         self->Attach(std::make_shared<ClientConnection>(self->pool_, *std::move(stream), self->Server()));
-      });
+      },
+      std::move(tls));
 }
 
 void ClientExchange::FailToDial(const absl::Status& status) {
@@ -408,8 +416,9 @@ void ClientConnection::OnInputEnd(bool broken) {
       return exchange->OnComplete();
     }
   }
-  Break(absl::UnavailableError(broken ? "connection reset by peer"
-                                      : (parser_->touched ? "unexpected EOF" : "EOF")));
+  std::string why = parser_->touched ? "unexpected EOF" : "EOF";
+  if (broken) why = stream_->error().empty() ? "connection reset by peer" : std::string(stream_->error());
+  Break(absl::UnavailableError(why));
 }
 
 void ClientConnection::Break(const absl::Status& status) {

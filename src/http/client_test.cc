@@ -181,7 +181,7 @@ TEST_F(ClientTest, AsksAProxyForTheWholeUrl) {
 }
 
 TEST_F(ClientTest, RefusesWhatIsNoRequest) {
-  EXPECT_EQ(Get("https://127.0.0.1:1/").status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(Get("ftp://127.0.0.1:1/").status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(Call({.url = Url("/"), .headers = {{"a", "b\r\nc: d"}}}).status().code(),
             absl::StatusCode::kInvalidArgument);
 }

@@ -29,18 +29,20 @@ bool IsExhaustion(int error) {
 }  // namespace
 
 std::shared_ptr<Dialer> Dialer::Start(Loop& loop, std::string host, std::string port, MonotonicTime deadline,
-                                      Done done) {
-  auto dialer = std::make_shared<Dialer>(loop, std::move(host), std::move(port), deadline, std::move(done));
+                                      Done done, DialTls tls) {
+  auto dialer = std::make_shared<Dialer>(loop, std::move(host), std::move(port), deadline, std::move(done),
+                                         std::move(tls));
   loop.Post([dialer] { dialer->Resolve(); });
   return dialer;
 }
 
-Dialer::Dialer(Loop& loop, std::string host, std::string port, MonotonicTime deadline, Done done)
+Dialer::Dialer(Loop& loop, std::string host, std::string port, MonotonicTime deadline, Done done, DialTls tls)
     : loop_(loop),
       host_(std::move(host)),
       port_(std::move(port)),
       deadline_(deadline),
       done_(std::move(done)),
+      tls_(std::move(tls)),
       socket_(loop.context()) {}
 
 void Dialer::Cancel() {
@@ -48,6 +50,7 @@ void Dialer::Cancel() {
   done_ = nullptr;
   boost::system::error_code ignored;
   socket_.close(ignored);
+  if (std::shared_ptr<TlsHandshake> handshake = std::move(handshake_)) handshake->Cancel();
   if (timer_ != 0) loop_.CancelTimer(std::exchange(timer_, 0));
 }
 
@@ -117,7 +120,15 @@ void Dialer::OnConnected(const boost::system::error_code& error) {
   boost::system::error_code failed;
   const int fd = socket_.release(failed);
   if (failed) return Finish(absl::UnavailableError(fmt::format("dial tcp: {}", failed.message())));
-  Finish(NewSocketStream(loop_, fd));
+  std::unique_ptr<ByteStream> stream = NewSocketStream(loop_, fd);
+  if (tls_.context == nullptr) return Finish(std::move(stream));
+  ArmTimer(MonotonicTime::max());
+  handshake_ = TlsHandshake::Start(
+      loop_, NewTlsClientStream(loop_, std::move(stream), tls_.context, host_, tls_.protocols), deadline_,
+      [self = shared_from_this()](absl::StatusOr<std::unique_ptr<ByteStream>> result) {
+        self->handshake_.reset();
+        self->Finish(std::move(result));
+      });
 }
 
 void Dialer::OnTimeout() {

@@ -10,22 +10,29 @@
 #include "boost/asio/ip/tcp.hpp"
 #include "http/byte_stream.h"
 #include "http/loop.h"
+#include "http/tls.h"
 
 namespace kvorum::http {
 
-/// Makes one connection to a server: looks the name up, without blocking the loop, and tries its addresses in
-/// turn. This is where a stream to another server is made, and so where TLS goes. On the loop only; shared
-/// between its user and the operations under way.
+/// What a connection is encrypted with.
+struct DialTls {
+  std::shared_ptr<const TlsContext> context;  ///< null: it is not
+  std::vector<std::string> protocols;         ///< ALPN; empty: the context's
+};
+
+/// Makes one connection to a server: looks the name up, without blocking the loop, tries its addresses in
+/// turn, and does the handshake with the first that answers. On the loop only; shared between its user and
+/// the operations under way.
 class Dialer final : public std::enable_shared_from_this<Dialer> {
  public:
   using Done = absl::AnyInvocable<void(absl::StatusOr<std::unique_ptr<ByteStream>>)>;
 
   /// `done` is called once, not inside this call, unless `Cancel` comes first. Errors, in the words of
-  /// Go's net package: Unavailable; ResourceExhausted where this process can open no more.
+  /// Go's net and crypto/tls packages: Unavailable; ResourceExhausted where this process can open no more.
   static std::shared_ptr<Dialer> Start(Loop& loop, std::string host, std::string port, MonotonicTime deadline,
-                                       Done done);
+                                       Done done, DialTls tls = {});
 
-  Dialer(Loop& loop, std::string host, std::string port, MonotonicTime deadline, Done done);
+  Dialer(Loop& loop, std::string host, std::string port, MonotonicTime deadline, Done done, DialTls tls);
 
   void Cancel();
 
@@ -46,11 +53,13 @@ class Dialer final : public std::enable_shared_from_this<Dialer> {
   const std::string port_;
   const MonotonicTime deadline_;
   Done done_;  // empty once called or cancelled
+  const DialTls tls_;
   Tcp::socket socket_;
   std::vector<Tcp::endpoint> endpoints_;
-  size_t next_ = 0;      // of endpoints_
-  size_t attempts_ = 0;  // a completion that belongs to an earlier one says nothing
-  std::string error_;    // of the first attempt that failed
+  size_t next_ = 0;                          // of endpoints_
+  size_t attempts_ = 0;                      // a completion that belongs to an earlier one says nothing
+  std::string error_;                        // of the first attempt that failed
+  std::shared_ptr<TlsHandshake> handshake_;  // while it is under way
   Executor::TimerId timer_ = 0;
 };
 

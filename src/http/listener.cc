@@ -61,15 +61,18 @@ std::string ErrnoText(int error) {
 }
 
 absl::StatusOr<Listener> Listener::Open(std::string_view url, const ServerOptions& options) {
-  if (url.starts_with("https://") || url.starts_with("unixs://")) {
-    return absl::UnimplementedError(fmt::format("cannot listen on {}: TLS is not available", url));
+  const bool secure = url.starts_with("https://") || url.starts_with("unixs://");
+  if (secure && options.tls == nullptr) {
+    return absl::InvalidArgumentError(fmt::format("cannot listen on {}: there is no certificate", url));
   }
-  if (ConsumePrefix(&url, "unix://")) return OpenUnix(std::string(url));
-  if (ConsumePrefix(&url, "http://")) return OpenTcp(url.substr(0, url.find('/')), options);
+  if (ConsumePrefix(&url, secure ? "unixs://" : "unix://")) return OpenUnix(std::string(url), secure);
+  if (ConsumePrefix(&url, secure ? "https://" : "http://"))
+    return OpenTcp(url.substr(0, url.find('/')), options, secure);
   return absl::InvalidArgumentError(fmt::format("cannot listen on {}: unknown scheme", url));
 }
 
-absl::StatusOr<Listener> Listener::OpenTcp(std::string_view host_port, const ServerOptions& options) {
+absl::StatusOr<Listener> Listener::OpenTcp(std::string_view host_port, const ServerOptions& options,
+                                           bool secure) {
   const size_t colon = host_port.rfind(':');
   uint64_t port = 0;
   if (colon == std::string_view::npos) {
@@ -134,10 +137,10 @@ absl::StatusOr<Listener> Listener::OpenTcp(std::string_view host_port, const Ser
     ::close(fd);
     return Failed("tcp", host_port, step, error);
   }
-  return Listener(fd, BoundAddress(fd), "");
+  return Listener(fd, BoundAddress(fd), "", secure);
 }
 
-absl::StatusOr<Listener> Listener::OpenUnix(std::string path) {
+absl::StatusOr<Listener> Listener::OpenUnix(std::string path, bool secure) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.empty() || path.size() >= sizeof address.sun_path) return Failed("unix", path, "bind", EINVAL);
@@ -158,13 +161,14 @@ absl::StatusOr<Listener> Listener::OpenUnix(std::string path) {
     ::close(fd);
     return Failed("unix", path, result != 0 ? "bind" : "listen", error);
   }
-  return Listener(fd, path, path);
+  return Listener(fd, path, path, secure);
 }
 
 Listener::Listener(Listener&& other) noexcept
     : fd_(std::exchange(other.fd_, -1)),
       address_(std::move(other.address_)),
-      path_(std::exchange(other.path_, std::string())) {}
+      path_(std::exchange(other.path_, std::string())),
+      secure_(other.secure_) {}
 
 Listener::~Listener() {
   if (fd_ >= 0) ::close(fd_);

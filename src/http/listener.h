@@ -11,7 +11,8 @@ namespace kvorum::http {
 /// A socket that listens. Closes it when destroyed, and removes the file of a Unix socket.
 class Listener {
  public:
-  /// REQUIRES: `url` has the form of ListenAddress. Errors in the words of Go's net package.
+  /// REQUIRES: `url` has the form of ListenAddress. Errors in the words of Go's net package, InvalidArgument
+  /// for https where `options` have no certificate.
   static absl::StatusOr<Listener> Open(std::string_view url, const ServerOptions& options);
 
   Listener(Listener&& other) noexcept;
@@ -21,16 +22,20 @@ class Listener {
   int fd() const { return fd_; }
   /// "127.0.0.1:2379", or the path of a Unix socket.
   const std::string& address() const { return address_; }
+  /// Its connections are encrypted.
+  bool secure() const { return secure_; }
 
  private:
-  Listener(int fd, std::string address, std::string path)
-      : fd_(fd), address_(std::move(address)), path_(std::move(path)) {}
-  static absl::StatusOr<Listener> OpenTcp(std::string_view host_port, const ServerOptions& options);
-  static absl::StatusOr<Listener> OpenUnix(std::string path);
+  Listener(int fd, std::string address, std::string path, bool secure)
+      : fd_(fd), address_(std::move(address)), path_(std::move(path)), secure_(secure) {}
+  static absl::StatusOr<Listener> OpenTcp(std::string_view host_port, const ServerOptions& options,
+                                          bool secure);
+  static absl::StatusOr<Listener> OpenUnix(std::string path, bool secure);
 
   int fd_;
   std::string address_;
   std::string path_;  // of a Unix socket, else empty
+  bool secure_;
 };
 
 /// "connection refused": the system's text as Go writes it.

@@ -12,6 +12,7 @@
 #include "absl/time/time.h"
 #include "base/check.h"
 #include "boost/asio/posix/stream_descriptor.hpp"
+#include "fmt/format.h"
 #include "http/connection.h"
 #include "http/listener.h"
 
@@ -60,6 +61,7 @@ class Server::Impl final : public ConnectionOwner, public std::enable_shared_fro
 
   void Shutdown(std::chrono::nanoseconds grace) {
     StopAccepting();
+    CancelHandshakes();
     ForEachConnection([](Connection& connection) { connection.Drain(); });
     if (WaitUntilEmpty(grace)) return;
     ForEachConnection([](Connection& connection) { connection.Close(); });
@@ -106,7 +108,7 @@ class Server::Impl final : public ConnectionOwner, public std::enable_shared_fro
       const int fd = ::accept4(acceptor->listener->fd(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
       if (fd >= 0) {
         acceptor->backoff = kFirstBackoff;
-        Adopt(fd);
+        Adopt(fd, acceptor->listener->secure());
       } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
         break;
       } else if (!IsPassing(errno)) {
@@ -126,17 +128,59 @@ class Server::Impl final : public ConnectionOwner, public std::enable_shared_fro
     acceptor->backoff = std::min(2 * acceptor->backoff, kLastBackoff);
   }
 
-  void Adopt(int fd) {
+  void Adopt(int fd, bool secure) {
     Loop& loop = loops_->Next();
-    loop.Post([self = shared_from_this(), &loop, fd] {
-      auto connection = std::make_shared<Connection>(loop, NewSocketStream(loop, fd), self->options_, self);
-      {
-        absl::MutexLock lock(&self->mutex_);
-        if (self->stopping_) return;  // closes it
-        self->connections_.emplace(connection.get(), connection);
-      }
-      connection->Start();
+    loop.Post([self = shared_from_this(), &loop, fd, secure] {
+      std::unique_ptr<ByteStream> stream = NewSocketStream(loop, fd);
+      if (secure) return self->Shake(loop, std::move(stream));
+      self->Serve(loop, std::move(stream));
     });
+  }
+
+  /// Closes the connection where the server stops.
+  void Serve(Loop& loop, std::unique_ptr<ByteStream> stream) {
+    auto connection = std::make_shared<Connection>(loop, std::move(stream), options_, shared_from_this());
+    {
+      absl::MutexLock lock(&mutex_);
+      if (stopping_) return;
+      connections_.emplace(connection.get(), connection);
+    }
+    connection->Start();
+  }
+
+  void Shake(Loop& loop, std::unique_ptr<ByteStream> stream) {
+    const auto holder = std::make_shared<std::weak_ptr<TlsHandshake>>();
+    const std::shared_ptr<TlsHandshake> handshake = TlsHandshake::Start(
+        loop, NewTlsServerStream(loop, std::move(stream), options_.tls),
+        loop.clock().Now() + options_.handshake_timeout,
+        [self = shared_from_this(), &loop, holder](absl::StatusOr<std::unique_ptr<ByteStream>> result) {
+          const std::shared_ptr<TlsHandshake> ended = holder->lock();
+          if (result.ok()) {
+            self->Serve(loop, *std::move(result));
+          } else {
+            KVORUM_LOG(*self->options_.logger, kWarn,
+                       fmt::format("rejected connection on {}", self->options_.name),
+                       {"remote-addr", ended->remote()}, {"error", std::string(result.status().message())});
+          }
+          absl::MutexLock lock(&self->mutex_);
+          self->handshakes_.erase(ended);
+        });
+    *holder = handshake;
+    absl::MutexLock lock(&mutex_);
+    if (stopping_) return handshake->Cancel();
+    handshakes_.emplace(handshake, &loop);
+  }
+
+  /// Ends the handshakes under way; they are no exchanges that one could wait for.
+  void CancelHandshakes() {
+    absl::MutexLock lock(&mutex_);
+    for (const auto& [handshake, loop] : handshakes_) {
+      loop->Post([self = shared_from_this(), handshake = handshake] {
+        handshake->Cancel();
+        absl::MutexLock again(&self->mutex_);
+        self->handshakes_.erase(handshake);
+      });
+    }
   }
 
   void StopAccepting() {
@@ -171,7 +215,9 @@ class Server::Impl final : public ConnectionOwner, public std::enable_shared_fro
 
   bool WaitUntilEmpty(std::chrono::nanoseconds limit) {
     absl::MutexLock lock(&mutex_);
-    const auto empty = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return connections_.empty(); };
+    const auto empty = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+      return connections_.empty() && handshakes_.empty();
+    };
     return mutex_.AwaitWithTimeout(absl::Condition(&empty), absl::FromChrono(limit));
   }
 
@@ -182,6 +228,7 @@ class Server::Impl final : public ConnectionOwner, public std::enable_shared_fro
   mutable absl::Mutex mutex_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   absl::flat_hash_map<Connection*, std::shared_ptr<Connection>> connections_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_map<std::shared_ptr<TlsHandshake>, Loop*> handshakes_ ABSL_GUARDED_BY(mutex_);
 };
 
 Server::Server(LoopGroup* loops, ServerOptions options)

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "http/handler.h"
 #include "http/loop.h"
+#include "http/tls.h"
 
 namespace kvorum::http {
 
@@ -20,6 +21,10 @@ struct ServerOptions {
   /// Answers every other request. May be null: 404. Borrowed.
   Handler* handler = nullptr;
   Logger* logger = &NullLogger();  ///< borrowed
+
+  std::shared_ptr<const TlsContext> tls;  ///< for https and unixs; null: those are refused
+  std::chrono::nanoseconds handshake_timeout = std::chrono::seconds(30);
+  std::string name = "client endpoint";  ///< what the log calls it
 
   uint32_t max_concurrent_streams = UINT32_MAX;  ///< HTTP/2, a connection
   size_t max_header_bytes = 64 << 10;            ///< of one request, decoded; more: 431 or ENHANCE_YOUR_CALM
@@ -34,13 +39,14 @@ struct ServerOptions {
   bool reuse_address = false;  ///< changes nothing: SO_REUSEADDR is always set, as Go's listeners do
 };
 
-/// Where to listen: "http://127.0.0.1:2379", "unix://path". The scheme https is refused until TLS is there.
+/// Where to listen: "http://127.0.0.1:2379", "unix://path", and with TLS "https://…", "unixs://…".
 struct ListenAddress {
   std::string url;
 };
 
 /// Listens, accepts, tells HTTP/1.1 and HTTP/2 (prior knowledge) apart by the first bytes, and hands requests
-/// to the handlers. Connections are spread over the loops.
+/// to the handlers, under TLS too (ALPN h2 and http/1.1). Connections are spread over the loops. One whose
+/// handshake fails is logged ("rejected connection on client endpoint") and seen by no handler.
 class Server {
  public:
   /// Loops are borrowed and outlive the server.

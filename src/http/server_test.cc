@@ -186,7 +186,7 @@ TEST_F(HttpServerTest, SaysThatAPortIsBusyAsGoDoes) {
 
 TEST_F(HttpServerTest, RefusesWhatItCannotListenOn) {
   EXPECT_EQ(server().Listen({"https://127.0.0.1:0"}).status().message(),
-            "cannot listen on https://127.0.0.1:0: TLS is not available");
+            "cannot listen on https://127.0.0.1:0: there is no certificate");
   EXPECT_EQ(server().Listen({"unix://" + directory() + "/no/such"}).status().message(),
             "listen unix " + directory() + "/no/such: bind: no such file or directory");
   EXPECT_EQ(server().Listen({"http://192.0.2.1:0"}).status().message(),

@@ -19,14 +19,15 @@ absl::StatusOr<HttpUrl> ParseHttpUrl(std::string_view url) {
   }
   const size_t scheme_end = url.find("://");
   if (scheme_end == std::string_view::npos) return Bad(url, "missing protocol scheme");
-  if (!EqualsIgnoreCase(url.substr(0, scheme_end), "http")) {
+  HttpUrl parsed;
+  parsed.secure = EqualsIgnoreCase(url.substr(0, scheme_end), "https");
+  if (!parsed.secure && !EqualsIgnoreCase(url.substr(0, scheme_end), "http")) {
     return Bad(url, fmt::format("unsupported protocol scheme \"{}\"", url.substr(0, scheme_end)));
   }
   std::string_view rest = url.substr(scheme_end + 3);
   rest = rest.substr(0, rest.find('#'));
   const size_t authority_end = std::min(rest.find_first_of("/?"), rest.size());
 
-  HttpUrl parsed;
   parsed.authority = rest.substr(0, authority_end);
   parsed.target = rest.substr(authority_end);
   if (!parsed.target.starts_with('/')) parsed.target.insert(0, "/");
@@ -44,7 +45,7 @@ absl::StatusOr<HttpUrl> ParseHttpUrl(std::string_view url) {
     authority.remove_prefix(colon);
   }
   if (parsed.host.empty()) return Bad(url, "no host in URL");
-  parsed.port = "80";
+  parsed.port = parsed.secure ? "443" : "80";
   if (!authority.empty() && authority != ":") {
     uint64_t port = 0;
     if (!authority.starts_with(':') || !ParseDecimal(authority.substr(1), &port) || port > 65535) {

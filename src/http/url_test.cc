@@ -20,6 +20,13 @@ TEST(UrlTest, HasDefaults) {
   EXPECT_EQ(ParseHttpUrl("http://node1?x").value().target, "/?x");
 }
 
+TEST(UrlTest, KnowsHttps) {
+  EXPECT_FALSE(ParseHttpUrl("http://node1").value().secure);
+  EXPECT_TRUE(ParseHttpUrl("HTTPS://node1").value().secure);
+  EXPECT_EQ(ParseHttpUrl("https://node1").value().port, "443");
+  EXPECT_EQ(ParseHttpUrl("https://node1:2379").value().port, "2379");
+}
+
 TEST(UrlTest, TakesTheBracketsOffAnIpv6Address) {
   const HttpUrl url = ParseHttpUrl("http://[::1]:2380/raft").value();
   EXPECT_EQ(url.host, "::1");
@@ -28,9 +35,9 @@ TEST(UrlTest, TakesTheBracketsOffAnIpv6Address) {
 }
 
 TEST(UrlTest, RefusesWhatItCannotDial) {
-  for (const char* bad : {"", "node1:2380", "https://node1:2380", "unix://sock", "http://", "http://:2380",
-                          "http://a:b", "http://a:99999", "http://[::1", "http://[::1]x", "http://u@a/",
-                          "http://a/b c", "http://a/\r\nx: y"}) {
+  for (const char* bad :
+       {"", "node1:2380", "unix://sock", "http://", "http://:2380", "http://a:b", "http://a:99999",
+        "http://[::1", "http://[::1]x", "http://u@a/", "http://a/b c", "http://a/\r\nx: y"}) {
     EXPECT_EQ(ParseHttpUrl(bad).status().code(), absl::StatusCode::kInvalidArgument) << bad;
   }
 }
