@@ -5,6 +5,7 @@
 #include "api/v2/auth_store.h"
 #include "api/v2/auth_table.h"
 #include "api/v2/exchange.h"
+#include "api/v2/http_status.h"
 #include "api/v2/passwords.h"
 #include "base/check.h"
 #include "fmt/format.h"
@@ -13,15 +14,6 @@ namespace kvorum::api_v2 {
 namespace {
 
 constexpr std::string_view kAuthPrefix = "/v2/auth/";
-
-constexpr int kOk = 200;
-constexpr int kCreated = 201;
-constexpr int kBadRequest = 400;
-constexpr int kForbidden = 403;
-constexpr int kNotFound = 404;
-constexpr int kConflict = 409;
-constexpr int kInternalError = 500;
-constexpr int kUnavailable = 503;
 
 /// How often an update is tried that others come before.
 constexpr int kTries = 100;

@@ -5,14 +5,13 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/strings/match.h"
+#include "api/v2/http_status.h"
 #include "base/go_json.h"
 #include "base/go_json_reader.h"
 #include "fmt/format.h"
 
 namespace kvorum::api_v2 {
 namespace {
-
-constexpr int kConflict = 409;
 
 bool Contains(const NameList& list, std::string_view name) {
   return list && std::find(list->begin(), list->end(), name) != list->end();

@@ -4,11 +4,11 @@
 #include <utility>
 
 #include "api/v2/auth_table.h"
+#include "api/v2/http_status.h"
 
 namespace kvorum::api_v2 {
 namespace {
 
-constexpr int kInternalError = 500;
 constexpr size_t kDirectories = 4;
 
 /// What has to be there before the first record.

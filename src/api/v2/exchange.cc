@@ -1,14 +1,10 @@
 #include "api/v2/exchange.h"
 
+#include "api/v2/http_status.h"
 #include "cluster/cluster.h"
 
 namespace kvorum::api_v2 {
 namespace {
-
-constexpr int kNoContent = 204;
-constexpr int kUnauthorized = 401;
-constexpr int kTooLarge = 413;
-constexpr int kUnavailable = 503;
 
 class GatedSink final : public http::RequestSink {
  public:

@@ -6,6 +6,7 @@
 #include "absl/strings/str_join.h"
 #include "api/v2/access.h"
 #include "api/v2/exchange.h"
+#include "api/v2/http_status.h"
 #include "base/check.h"
 #include "base/go_json.h"
 #include "base/go_json_reader.h"
@@ -18,17 +19,6 @@ namespace kvorum::api_v2 {
 namespace {
 
 constexpr std::string_view kMembersPath = "/v2/members";
-
-constexpr int kOk = 200;
-constexpr int kCreated = 201;
-constexpr int kBadRequest = 400;
-constexpr int kNotFound = 404;
-constexpr int kMethodNotAllowed = 405;
-constexpr int kConflict = 409;
-constexpr int kGone = 410;
-constexpr int kUnsupportedType = 415;
-constexpr int kInternalError = 500;
-constexpr int kUnavailable = 503;
 
 /// What no change may be about: a change of the membership that changes nothing has it.
 constexpr MemberId kNoMember(0);

@@ -6,6 +6,7 @@
 #include "absl/time/time.h"
 #include "api/v2/access.h"
 #include "api/v2/endpoint.h"
+#include "api/v2/http_status.h"
 #include "base/check.h"
 #include "base/go_json.h"
 #include "cluster/cluster.h"
@@ -13,10 +14,6 @@
 
 namespace kvorum::api_v2 {
 namespace {
-
-constexpr int kOk = 200;
-constexpr int kForbidden = 403;
-constexpr int kNotFound = 404;
 
 /// A number that is not negative as Go's JSON has it: the fewest digits that mean it, with an exponent where
 /// it is tiny or huge.
