@@ -1,6 +1,6 @@
 #include "base/go_json.h"
 
-#include <algorithm>
+#include <emmintrin.h>
 
 #include "fmt/format.h"
 
@@ -11,6 +11,23 @@ namespace {
 bool IsPlain(char byte) {
   const auto c = static_cast<uint8_t>(byte);
   return c >= 0x20 && c < 0x80 && c != '"' && c != '\\' && c != '<' && c != '>' && c != '&';
+}
+
+/// How many bytes in front stand for themselves.
+size_t PlainLength(std::string_view text) {
+  size_t i = 0;
+  for (; text.size() - i >= sizeof(__m128i); i += sizeof(__m128i)) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(text.data() + i));
+    // As signed numbers, those from 0x80 on are less than 0x20 too.
+    __m128i special = _mm_cmplt_epi8(bytes, _mm_set1_epi8(0x20));
+    for (const char c : {'"', '\\', '<', '>', '&'}) {
+      special = _mm_or_si128(special, _mm_cmpeq_epi8(bytes, _mm_set1_epi8(c)));
+    }
+    const int mask = _mm_movemask_epi8(special);
+    if (mask != 0) return i + static_cast<size_t>(__builtin_ctz(static_cast<unsigned>(mask)));
+  }
+  while (i < text.size() && IsPlain(text[i])) ++i;
+  return i;
 }
 
 void AppendEscaped(std::string& out, char c) {
@@ -57,9 +74,13 @@ size_t Utf8SequenceLength(std::string_view text) {
 
 void AppendJsonString(std::string& out, std::string_view text) {
   out += '"';
+  AppendJsonText(out, text);
+  out += '"';
+}
+
+void AppendJsonText(std::string& out, std::string_view text) {
   while (!text.empty()) {
-    const size_t plain =
-        static_cast<size_t>(std::find_if_not(text.begin(), text.end(), IsPlain) - text.begin());
+    const size_t plain = PlainLength(text);
     out += text.substr(0, plain);
     text.remove_prefix(plain);
     if (text.empty()) break;
@@ -84,7 +105,6 @@ void AppendJsonString(std::string& out, std::string_view text) {
     }
     text.remove_prefix(length);
   }
-  out += '"';
 }
 
 }  // namespace kvorum

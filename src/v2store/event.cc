@@ -10,11 +10,14 @@ namespace {
 using std::chrono::nanoseconds;
 using std::chrono::seconds;
 
-void AppendNumber(std::string& out, auto number) { fmt::format_to(std::back_inserter(out), "{}", number); }
+void AppendNumber(std::string& out, auto number) {
+  const fmt::format_int digits(number);
+  out.append(digits.data(), digits.size());
+}
 
-/// `"name":` with the comma before it where it is not the first.
+/// `"name":` with the comma before it where it is not the first of its object.
 void AppendName(std::string& out, std::string_view name) {
-  if (out.back() != '{') out += ',';
+  if (out.empty() || out.back() != '{') out += ',';
   out += '"';
   out += name;
   out += "\":";
@@ -36,14 +39,10 @@ void AppendEvent(std::string& out, const Event& event, bool with_nodes, Keys key
   out += '}';
 }
 
-NodeFields FieldsOf(const NodeImage& node) {
-  return {.path = node.path,
-          .value = node.value ? &*node.value : nullptr,
-          .dir = node.dir,
-          .expires = node.expires,
-          .ttl = node.ttl,
-          .modified_index = node.modified_index,
-          .created_index = node.created_index};
+void AppendImageHead(std::string& out, const NodeImage& node, Keys keys) {
+  AppendNodeKey(out, node.path, keys);
+  if (node.value) AppendNodeValue(out, *node.value);
+  AppendNodeKind(out, node.dir, node.expires, node.ttl);
 }
 
 }  // namespace
@@ -80,31 +79,33 @@ int64_t ShownTtl(WallTime expires, WallTime now) {
   return left / kSecond + (left % kSecond > 0 ? 1 : 0);
 }
 
-void AppendNodeHead(std::string& out, const NodeFields& node, Keys keys) {
+void AppendNodeKey(std::string& out, std::string_view path, Keys keys) {
   out += '{';
-  std::string_view key = node.path;
-  if (keys == Keys::kShown && key.starts_with("/1")) key.remove_prefix(2);
-  if (!key.empty()) {
-    AppendName(out, "key");
-    AppendJsonString(out, key);
-  }
-  if (node.value != nullptr) {
-    AppendName(out, "value");
-    AppendJsonString(out, *node.value);
-  }
-  if (node.dir) {
+  if (keys == Keys::kShown && path.starts_with("/1")) path.remove_prefix(2);
+  if (path.empty()) return;
+  AppendName(out, "key");
+  AppendJsonString(out, path);
+}
+
+void AppendNodeValue(std::string& out, std::string_view value) {
+  AppendName(out, "value");
+  AppendJsonString(out, value);
+}
+
+void AppendNodeKind(std::string& out, bool dir, const std::optional<WallTime>& expires, int64_t ttl) {
+  if (dir) {
     AppendName(out, "dir");
     out += "true";
   }
-  if (node.expires) {
+  if (expires) {
     AppendName(out, "expiration");
     out += '"';
-    AppendTime(out, *node.expires);
+    AppendTime(out, *expires);
     out += '"';
   }
-  if (node.ttl != 0) {
+  if (ttl != 0) {
     AppendName(out, "ttl");
-    AppendNumber(out, node.ttl);
+    AppendNumber(out, ttl);
   }
 }
 
@@ -127,7 +128,7 @@ void AppendNode(std::string& out, const NodeImage& top, Keys keys) {
   };
   // Not by recursion: a tree may be deeper than a stack.
   std::vector<Place> way{{&top}};
-  AppendNodeHead(out, FieldsOf(top), keys);
+  AppendImageHead(out, top, keys);
   while (!way.empty()) {
     Place& place = way.back();
     const NodeImage& node = *place.node;
@@ -135,7 +136,7 @@ void AppendNode(std::string& out, const NodeImage& top, Keys keys) {
       if (place.next == 0) AppendName(out, "nodes");
       out += place.next == 0 ? '[' : ',';
       const NodeImage& child = node.nodes[place.next++];
-      AppendNodeHead(out, FieldsOf(child), keys);
+      AppendImageHead(out, child, keys);
       way.push_back({&child});
       continue;
     }

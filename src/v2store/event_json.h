@@ -15,20 +15,14 @@ enum class Keys : uint8_t {
   kFull,   ///< as snapshots have them
 };
 
-/// What is shown of one node beside its children.
-struct NodeFields {
-  std::string_view path;
-  const std::string* value = nullptr;  ///< null: not shown
-  bool dir = false;
-  std::optional<WallTime> expires;
-  int64_t ttl = 0;
-  uint64_t modified_index = 0;
-  uint64_t created_index = 0;
-};
-
-/// `{` and everything before the children.
-void AppendNodeHead(std::string& out, const NodeFields& node, Keys keys);
-/// Everything after them and `}`.
+// Of a node, in this order; `out` may begin anew between them:
+/// `{` and the key.
+void AppendNodeKey(std::string& out, std::string_view path, Keys keys);
+/// The value of a file.
+void AppendNodeValue(std::string& out, std::string_view value);
+/// What is between the value and the children. `ttl` 0 is not shown.
+void AppendNodeKind(std::string& out, bool dir, const std::optional<WallTime>& expires, int64_t ttl);
+/// Everything after the children and `}`.
 void AppendNodeTail(std::string& out, uint64_t modified_index, uint64_t created_index);
 /// A node with all its children.
 void AppendNode(std::string& out, const NodeImage& node, Keys keys);

@@ -79,6 +79,7 @@ class Node {
   /// `visit(child)` in the order of their names.
   template <typename Visit>
   void ForEachChild(Visit visit) const;
+  class Children;
 
   // Changes. REQUIRES: the caller's share is the only one, of this node and all above it.
 
@@ -123,6 +124,29 @@ struct Node::Chunk {
   std::vector<const Node*> nodes;  // by name
 };
 
+/// A directory's children one after another, by name; of a file none. REQUIRES: the node is not changed
+/// meanwhile.
+class Node::Children {
+ public:
+  explicit Children(const Node& node) : node_(&node) {}
+  /// Null: there are no more.
+  const Node* Next() {
+    if (chunk_ == node_->chunks_.size()) return nullptr;
+    const std::vector<const Node*>& nodes = node_->chunks_[chunk_]->nodes;
+    const Node* child = nodes[position_++];
+    if (position_ == nodes.size()) {
+      position_ = 0;
+      ++chunk_;
+    }
+    return child;
+  }
+
+ private:
+  const Node* node_;
+  size_t chunk_ = 0;
+  size_t position_ = 0;
+};
+
 template <typename Visit>
 void Node::ForEachChild(Visit visit) const {
   for (const Chunk* chunk : chunks_) {
@@ -135,26 +159,19 @@ void Node::Walk(const Node& top, Enter enter, Leave leave) {
   if (!enter(top)) return;
   struct Place {
     const Node* node;
-    size_t chunk = 0;
-    size_t position = 0;
+    Children children;
   };
-  std::vector<Place> way{{&top}};
+  std::vector<Place> way{{&top, Children(top)}};
   while (!way.empty()) {
-    Place& place = way.back();
-    if (place.chunk == place.node->chunks_.size()) {
-      leave(*place.node);
+    const Node* child = way.back().children.Next();
+    if (child == nullptr) {
+      leave(*way.back().node);
       way.pop_back();
       continue;
     }
-    const std::vector<const Node*>& nodes = place.node->chunks_[place.chunk]->nodes;
-    const Node* child = nodes[place.position++];
-    if (place.position == nodes.size()) {
-      place.position = 0;
-      ++place.chunk;
-    }
     if (!enter(*child)) continue;
     if (child->dir()) {
-      way.push_back({child});
+      way.push_back({child, Children(*child)});
     } else {
       leave(*child);
     }

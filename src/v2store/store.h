@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "v2store/error.h"
 #include "v2store/event.h"
+#include "v2store/listing.h"
 #include "v2store/request.h"
 #include "v2store/stats.h"
 
@@ -84,10 +85,8 @@ class Store {
   // Reads; counted in the statistics.
 
   Result Get(std::string_view path, bool recursive, bool sorted) const;
-  /// The reply's body, written without images of the nodes on the way: `body` gets the JSON and a newline.
-  /// Null: done; `index` is the store's then.
-  std::optional<Error> GetJson(std::string_view path, bool recursive, bool sorted, std::string* body,
-                               uint64_t* index) const;
+  /// The reply's body, without images of the nodes on the way. `index` is the store's of that moment.
+  std::variant<Listing, Error> List(std::string_view path, bool recursive, uint64_t* index) const;
 
   uint64_t index() const { return index_.load(std::memory_order_acquire); }
   /// Whether there is anything to expire; lock-free, so that the leader can ask twice a second.

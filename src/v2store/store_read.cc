@@ -1,5 +1,4 @@
 #include "base/check.h"
-#include "v2store/event_json.h"
 #include "v2store/path.h"
 #include "v2store/store.h"
 #include "v2store/store_impl.h"
@@ -36,31 +35,6 @@ void ForEachShown(std::string_view path, const Node& top, bool recursive, Head h
         return false;
       },
       leave);
-}
-
-/// `{"action":"get","node":…}` and a newline.
-void AppendGet(std::string& out, std::string_view path, const Node& top, bool recursive, WallTime now) {
-  std::vector<bool> has_children;  // of the nodes begun and not ended
-  out += "{\"action\":\"get\",\"node\":";
-  ForEachShown(
-      path, top, recursive,
-      [&](std::string_view at, const Node& node) {
-        if (!has_children.empty()) {
-          out += has_children.back() ? "," : ",\"nodes\":[";
-          has_children.back() = true;
-        }
-        has_children.push_back(false);
-        NodeFields fields{.path = at, .dir = node.dir(), .expires = node.expires()};
-        if (!node.dir()) fields.value = &node.value();
-        if (node.expires()) fields.ttl = ShownTtl(*node.expires(), now);
-        AppendNodeHead(out, fields, Keys::kShown);
-      },
-      [&](const Node& node) {
-        if (has_children.back()) out += ']';
-        has_children.pop_back();
-        AppendNodeTail(out, node.modified_index(), node.created_index());
-      });
-  out += "}\n";
 }
 
 /// Takes an event apart without recursion: a tree may be deeper than a stack.
@@ -107,8 +81,7 @@ Result Store::Get(std::string_view path, bool recursive, bool /*sorted*/) const 
   return event;
 }
 
-std::optional<Error> Store::GetJson(std::string_view path, bool recursive, bool /*sorted*/, std::string* body,
-                                    uint64_t* index_out) const {
+std::variant<Listing, Error> Store::List(std::string_view path, bool recursive, uint64_t* index_out) const {
   const CleanPath clean(path);
   NodeRef node;
   {
@@ -119,8 +92,7 @@ std::optional<Error> Store::GetJson(std::string_view path, bool recursive, bool 
     node = Node::Share(*found.node);
     *index_out = index();
   }
-  AppendGet(*body, clean, *node, recursive, impl_->clock->WallNow());
-  return std::nullopt;
+  return Listing(std::move(node), clean, recursive, impl_->clock->WallNow());
 }
 
 bool Store::HasUserKeys() const {

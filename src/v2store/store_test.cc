@@ -13,12 +13,13 @@ class V2StoreTest : public testing::Test {
   std::string Get(std::string_view path, bool recursive = false) {
     std::string body;
     uint64_t index = 0;
-    const std::optional<Error> error = store_.GetJson(path, recursive, true, &body, &index);
+    auto read = store_.List(path, recursive, &index);
     const Result result = store_.Get(path, recursive, true);
-    if (error) {
+    if (const auto* error = std::get_if<Error>(&read)) {
       EXPECT_EQ(Shown(*error), Shown(result));
       return Shown(*error);
     }
+    std::get<Listing>(read).Append(&body, size_t{1} << 30);
     EXPECT_EQ(body, Shown(result) + "\n");
     EXPECT_EQ(index, store_.index());
     body.pop_back();

@@ -43,7 +43,7 @@ void KeyReplies::Success(http::ResponseWriter& writer, int status, const Positio
   writer.ReplyWith(status, headers, body);
 }
 
-void KeyReplies::WatchHead(http::ResponseWriter& writer, const Position& position) const {
+void KeyReplies::Head(http::ResponseWriter& writer, const Position& position) const {
   writer.SendHead(200, {{"content-type", "application/json"},
                         {"x-etcd-cluster-id", cluster_id_},
                         {"x-etcd-index", fmt::format_int(position.store_index).str()},

@@ -25,8 +25,8 @@ class KeyReplies {
   /// `body` ends with its newline.
   void Success(http::ResponseWriter& writer, int status, const Position& position,
                std::string_view body) const;
-  /// The head of a watch: what follows are its events.
-  void WatchHead(http::ResponseWriter& writer, const Position& position) const;
+  /// The head of a success whose body comes in pieces: of a watch or a long listing.
+  void Head(http::ResponseWriter& writer, const Position& position) const;
   /// Cuts the clients' root off the cause. Gives the status.
   int Error(http::ResponseWriter& writer, const v2store::Error& error) const;
 

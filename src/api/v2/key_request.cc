@@ -1,5 +1,6 @@
 #include "api/v2/key_request.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <optional>
@@ -116,6 +117,17 @@ class Parameters {
   std::optional<Error> error_;
 };
 
+bool MayMakeKeys(const KeyRequest& key, const Parameters& parameters) {
+  if (key.method != KeyMethod::kPut) return key.method == KeyMethod::kPost;
+  const bool compares = key.request.prev_index != 0 || parameters.Has(kPrevValue);
+  return !compares && !key.request.prev_exist.value_or(false);
+}
+
+/// Without the clients' root.
+size_t NamesOf(std::string_view store_path) {
+  return static_cast<size_t>(std::count(store_path.begin(), store_path.end(), '/')) - 1;
+}
+
 }  // namespace
 
 bool ParseKeyMethod(std::string_view text, KeyMethod* method) {
@@ -167,6 +179,9 @@ std::variant<KeyRequest, Error> ParseKeyRequest(const KeyRequestText& text) {
       parameters.Fail(ErrorCode::kRefreshWithValue, "A value was provided on a refresh");
     }
     if (!ttl) parameters.Fail(ErrorCode::kRefreshTtlRequired, "No TTL value set");
+  }
+  if (MayMakeKeys(key, parameters) && NamesOf(request.path) > kMaxNewKeyNames) {
+    parameters.Fail(ErrorCode::kInvalidField, fmt::format("the key has more than {} names", kMaxNewKeyNames));
   }
   if (parameters.error()) return *parameters.error();
   if (ttl) request.expiration = ExpirationAfter(text.now, *ttl);

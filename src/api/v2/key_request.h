@@ -19,6 +19,10 @@ bool ParseKeyMethod(std::string_view text, KeyMethod* method);
 /// Bytes of a form that are read; more is an error.
 inline constexpr size_t kMaxFormBytes = 10 << 20;
 
+/// Names in the path of a key that a request may make: each directory of it shows its whole path in listings,
+/// which grow by the square. Deeper ones, of etcd, are read, updated and deleted as any others.
+inline constexpr size_t kMaxNewKeyNames = 128;
+
 /// A request for /v2/keys as it came.
 struct KeyRequestText {
   KeyMethod method = KeyMethod::kGet;

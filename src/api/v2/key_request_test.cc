@@ -154,6 +154,27 @@ TEST(V2KeyRequest, TimesWrapAroundAsInEtcd) {
   EXPECT_EQ(Good(KeyMethod::kPut, "").request.expiration, 0);
 }
 
+TEST(V2KeyRequest, NewKeysAreNotDeep) {
+  const auto refused = [](KeyMethod method, std::string_view query, size_t names) {
+    std::string key;
+    for (size_t i = 0; i < names; ++i) key += "/d";
+    const auto parsed = ParseKeyRequest(
+        {.method = method, .key = key, .query = query, .body_error = {}, .form = {}, .now = {}});
+    const auto* error = std::get_if<Error>(&parsed);
+    return error != nullptr && error->cause == "the key has more than 128 names";
+  };
+  for (const char* query : {"", "prevExist=false", "dir=true"}) {
+    EXPECT_FALSE(refused(KeyMethod::kPut, query, 128)) << query;
+    EXPECT_TRUE(refused(KeyMethod::kPut, query, 129)) << query;
+    EXPECT_TRUE(refused(KeyMethod::kPost, query, 129)) << query;
+  }
+  for (const char* query : {"prevExist=true", "prevValue=x", "prevIndex=1"}) {
+    EXPECT_FALSE(refused(KeyMethod::kPut, query, 129)) << query;
+  }
+  EXPECT_FALSE(refused(KeyMethod::kGet, "", 30'000));
+  EXPECT_FALSE(refused(KeyMethod::kDelete, "", 30'000));
+}
+
 TEST(V2KeyRequest, PathsAreTheStores) {
   EXPECT_EQ(StorePath(""), "/1");
   EXPECT_EQ(StorePath("/"), "/1");

@@ -10,6 +10,9 @@ namespace {
 /// Watches that are served before others have their turn.
 constexpr size_t kDeliveriesPerTurn = 256;
 
+/// What is sent of the history at a time.
+constexpr size_t kPieceBytes = 64 << 10;
+
 constexpr uint32_t kHttp2Cancel = 8;
 
 }  // namespace
@@ -101,33 +104,40 @@ int KeyWatch::Begin(v2store::WatchRequest request) {
     return office_.replies().Error(writer_, *error);
   }
   auto& start = std::get<v2store::Store::WatchStart>(begun);
-  office_.replies().WatchHead(writer_, office_.replies().PositionNow(start.index));
+  office_.replies().Head(writer_, office_.replies().PositionNow(start.index));
   watcher_ = std::move(start.watcher);
   if (watcher_ != nullptr) return 0;
-  writer_.Send(std::string_view(*start.body));
-  if (!stream_) {
-    End();
-    return 0;
-  }
-  request.since = start.event->index() + 1;
-  history_ = std::make_unique<v2store::WatchRequest>(std::move(request));
+  past_ = std::make_unique<Past>(Past{.request = std::move(request), .body = nullptr});
+  TakePast(start);
   CatchUp();
   return 0;
 }
 
+void KeyWatch::TakePast(v2store::Store::WatchStart& start) {
+  past_->request.since = start.event->index() + 1;
+  past_->body = std::move(start.body);
+  past_->sent = 0;
+}
+
 void KeyWatch::CatchUp() {
-  while (history_ != nullptr && !ended_ && writer_.buffered() < http::ResponseWriter::kHighWater) {
-    auto begun = office_.store().Watch(*history_, this);
-    if (std::holds_alternative<v2store::Error>(begun))
-      return End();  // what comes next was forgotten meanwhile
+  while (past_ != nullptr && !ended_ && writer_.buffered() < http::ResponseWriter::kHighWater) {
+    if (past_->body != nullptr) {
+      const std::string_view piece = std::string_view(*past_->body).substr(past_->sent, kPieceBytes);
+      writer_.Send(piece);
+      past_->sent += piece.size();
+      if (past_->sent == past_->body->size()) past_->body = nullptr;
+      continue;
+    }
+    if (!stream_) return End();
+    auto begun = office_.store().Watch(past_->request, this);
+    if (std::holds_alternative<v2store::Error>(begun)) return End();  // what comes next is forgotten already
     auto& start = std::get<v2store::Store::WatchStart>(begun);
     if (start.watcher != nullptr) {
       watcher_ = std::move(start.watcher);
-      history_.reset();
+      past_.reset();
       return;
     }
-    writer_.Send(std::string_view(*start.body));
-    history_->since = start.event->index() + 1;
+    TakePast(start);
   }
 }
 
@@ -156,7 +166,7 @@ void KeyWatch::Deliver(const Bytes& body) {
 
 void KeyWatch::OnAbort() {
   ended_ = true;
-  history_.reset();
+  past_.reset();
 }
 
 void KeyWatch::End() {

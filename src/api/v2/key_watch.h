@@ -104,7 +104,14 @@ class KeyWatch final : public http::RequestSink, public v2store::WatchSink {
 
   /// The next event. On the loop.
   void Deliver(const Bytes& body);
-  /// Sends what the history has, as fast as the client takes it, and waits for what comes after.
+  /// What the history has, on its way to the client. Shared with others to whom the same goes.
+  struct Past {
+    v2store::WatchRequest request;            // for what comes after `body`
+    std::shared_ptr<const std::string> body;  // null: wholly sent
+    size_t sent = 0;
+  };
+  void TakePast(v2store::Store::WatchStart& start);
+  /// Sends what the history has, as fast as the client takes it; then a stream waits for what comes after.
   void CatchUp();
   void End();
 
@@ -112,10 +119,10 @@ class KeyWatch final : public http::RequestSink, public v2store::WatchSink {
   http::ResponseWriter& writer_;
   const std::shared_ptr<Mailroom> room_;
   std::unique_ptr<v2store::Watcher> watcher_;
-  std::unique_ptr<v2store::WatchRequest> history_;  // a stream's that has not come to the present
-  std::atomic<uint32_t> in_mail_{0};                // put and not yet delivered
-  uint32_t undelivered_ = 0;                        // events since the client had taken everything
-  uint32_t turn_;                                   // of the room, at the last event
+  std::unique_ptr<Past> past_;        // null where it waits for what comes next
+  std::atomic<uint32_t> in_mail_{0};  // put and not yet delivered
+  uint32_t undelivered_ = 0;          // events since the client had taken everything
+  uint32_t turn_;                     // of the room, at the last event
   bool stream_ = false;
   bool ended_ = false;
 };

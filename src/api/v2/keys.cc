@@ -7,6 +7,7 @@
 #include <variant>
 
 #include "api/v2/form.h"
+#include "api/v2/key_listing.h"
 #include "api/v2/key_metrics.h"
 #include "api/v2/key_reply.h"
 #include "api/v2/key_request.h"
@@ -21,8 +22,27 @@ using v2store::ErrorCode;
 
 constexpr std::string_view kKeysPath = "/v2/keys";
 constexpr std::string_view kFormType = "application/x-www-form-urlencoded";
-/// A reply's memory that a thread keeps for the next one.
-constexpr size_t kKeptReplyBytes = 64 << 10;
+/// An answer to a read is sent whole up to this size.
+constexpr size_t kWholeReplyBytes = 64 << 10;
+
+/// The body of an answer in the making; a thread has one at a time, and keeps the memory for the next.
+class ReplyBody {
+ public:
+  ReplyBody() { Text().clear(); }
+  ~ReplyBody() {
+    if (Text().capacity() > 2 * kWholeReplyBytes) Text() = std::string();
+  }
+  ReplyBody(const ReplyBody&) = delete;
+  ReplyBody& operator=(const ReplyBody&) = delete;
+
+  std::string& operator*() { return Text(); }
+
+ private:
+  static std::string& Text() {
+    thread_local std::string text;
+    return text;
+  }
+};
 
 /// What the requests for keys share. Thread-safe.
 struct KeyService {
@@ -66,17 +86,31 @@ class Execution {
     service_.metrics.Received(method);
   }
 
-  void Read(const KeyRequest& key, http::ResponseWriter& writer) {
-    thread_local std::string body;
-    body.clear();
+  /// Null: answered. Else what goes on with the answer.
+  std::unique_ptr<KeyListing> Read(const KeyRequest& key, http::ResponseWriter& writer) {
     uint64_t index = 0;
-    const auto error = service_.member.v2_store().GetJson(key.request.path, key.request.recursive,
-                                                          key.request.sorted, &body, &index);
-    if (error) return Fail(*error, writer);
+    auto read = service_.member.v2_store().List(key.request.path, key.request.recursive, &index);
+    if (const auto* error = std::get_if<Error>(&read)) {
+      Fail(*error, writer);
+      return nullptr;
+    }
     if (key.request.recursive) service_.metrics.RecursiveRead();
-    service_.replies.Success(writer, 200, service_.replies.PositionNow(index), body);
-    if (body.capacity() > kKeptReplyBytes) body = std::string();
+    auto& listing = std::get<v2store::Listing>(read);
+    ReplyBody body;
+    listing.Append(&*body, kWholeReplyBytes);
+    const KeyReplies::Position position = service_.replies.PositionNow(index);
     Succeed();
+    if (listing.done()) {
+      service_.replies.Success(writer, 200, position, *body);
+      return nullptr;
+    }
+    service_.replies.Head(writer, position);
+    if (key.method == KeyMethod::kHead) {
+      writer.End();
+      return nullptr;
+    }
+    writer.Send(std::string_view(*body));
+    return std::make_unique<KeyListing>(std::move(listing), &writer);
   }
 
   void Written(const member::Member::V2Outcome& outcome, bool with_value, http::ResponseWriter& writer) {
@@ -85,13 +119,13 @@ class Execution {
     const v2store::Event& event = *std::get<v2store::EventPtr>(outcome.result);
     const bool removal =
         event.action == v2store::Action::kDelete || event.action == v2store::Action::kCompareAndDelete;
-    std::string body;
-    AppendJson(body, event, with_value || removal);
-    body.push_back('\n');
+    ReplyBody body;
+    AppendJson(*body, event, with_value || removal);
+    (*body).push_back('\n');
     service_.replies.Success(
         writer, event.IsCreated() ? 201 : 200,
         {.store_index = event.store_index, .raft_index = outcome.raft_index, .raft_term = outcome.raft_term},
-        body);
+        *body);
     Succeed();
   }
 
@@ -131,9 +165,11 @@ class KeyCall final : public http::RequestSink {
   void ReadForm() {
     const std::string_view* type = request_.Find("content-type");
     if (type == nullptr || type->empty()) return Parse();
-    MediaType media_type = ParseMediaType(*type);
-    body_error_ = std::move(media_type.error);
-    if (media_type.type != kFormType) return Parse();
+    if (*type != kFormType) {  // as it usually is
+      MediaType media_type = ParseMediaType(*type);
+      body_error_ = std::move(media_type.error);
+      if (media_type.type != kFormType) return Parse();
+    }
     collecting_ = true;
   }
 
@@ -157,13 +193,13 @@ class KeyCall final : public http::RequestSink {
     collecting_ = false;
     ticket_.reset();
     if (alive_ != nullptr) *alive_ = nullptr;
-    if (watch_ != nullptr) watch_->OnAbort();
+    if (rest_ != nullptr) rest_->OnAbort();
   }
   void OnWritable() override {
-    if (watch_ != nullptr) watch_->OnWritable();
+    if (rest_ != nullptr) rest_->OnWritable();
   }
   void OnDrain() override {
-    if (watch_ != nullptr) watch_->OnDrain();
+    if (rest_ != nullptr) rest_->OnDrain();
   }
 
   void Parse() {
@@ -200,13 +236,13 @@ class KeyCall final : public http::RequestSink {
 
   void Execute(KeyRequest key) {
     if (key.IsWatch()) {
-      watch_ = service_.Watch(std::move(key.request), writer_);
+      rest_ = service_.Watch(std::move(key.request), writer_);
       return;
     }
     execution_.emplace(&service_, MetricOf(key));
     if (key.IsQuorumRead()) return ReadConfirmed(std::move(key));
     if (key.IsWrite()) return Propose(std::move(key));
-    execution_->Read(key, writer_);
+    rest_ = execution_->Read(key, writer_);
   }
 
   void ReadConfirmed(KeyRequest key) {
@@ -217,12 +253,12 @@ class KeyCall final : public http::RequestSink {
         if (*alive != nullptr) (*alive)->Confirmed(status, *shared);
       });
     };
-    if (service_.member.ConfirmRead(Deadline(), &done)) execution_->Read(*shared, writer_);
+    if (service_.member.ConfirmRead(Deadline(), &done)) rest_ = execution_->Read(*shared, writer_);
   }
 
   void Confirmed(const absl::Status& status, const KeyRequest& key) {
     if (!status.ok()) return execution_->Fail(status, writer_);
-    execution_->Read(key, writer_);
+    rest_ = execution_->Read(key, writer_);
   }
 
   void Propose(KeyRequest key) {
@@ -279,8 +315,8 @@ class KeyCall final : public http::RequestSink {
   bool with_value_ = true;
   std::unique_ptr<AccessControl::Ticket> ticket_;
   std::optional<Execution> execution_;
-  std::unique_ptr<KeyWatch> watch_;
-  std::shared_ptr<KeyCall*> alive_;  // shared with what comes back from the member
+  std::unique_ptr<http::RequestSink> rest_;  // of the answer, which takes its time
+  std::shared_ptr<KeyCall*> alive_;          // shared with what comes back from the member
 };
 
 class KeysEndpoint final : public Endpoint {
@@ -317,8 +353,8 @@ class KeysEndpoint final : public Endpoint {
     const bool open = !service_.access.enabled();
     if (open && key.IsWatch()) return service_.Watch(std::move(key.request), call.writer);
     if (open && !key.IsWrite() && !key.IsQuorumRead()) {
-      Execution(&service_, MetricOf(key)).Read(key, call.writer);
-      return IgnoreBody();
+      std::unique_ptr<http::RequestSink> rest = Execution(&service_, MetricOf(key)).Read(key, call.writer);
+      return rest != nullptr ? std::move(rest) : IgnoreBody();
     }
     auto sink = std::make_unique<KeyCall>(&service_, call, key.method);
     sink->Begin(std::move(key));

@@ -174,6 +174,38 @@ TEST_F(V2Keys, TakesAFormInPieces) {
   EXPECT_THAT(connection.ReadAll(), HasSubstr(R"("value":"A")"));
 }
 
+/// The body that was sent in chunks.
+std::string Unchunked(std::string_view body) {
+  std::string all;
+  for (;;) {
+    const size_t end = body.find("\r\n");
+    const size_t size = std::stoul(std::string(body.substr(0, end)), nullptr, 16);
+    if (size == 0) return all;
+    all += body.substr(end + 2, size);
+    body.remove_prefix(end + 2 + size + 2);
+  }
+}
+
+TEST_F(V2Keys, LongAnswersComeInPieces) {
+  for (int i = 0; i < 20; ++i) {
+    served_.Put(fmt::format("/v2/keys/d/{}", i), "value=" + std::string(100'000, 'x'));
+  }
+  std::string whole;
+  AppendJson(whole, *std::get<v2store::EventPtr>(served_.member.v2_store().Get("/1/d", false, true)));
+  whole.push_back('\n');
+  for (const char* query : {"", "?quorum=true", "?recursive=true"}) {
+    served_.member.confirm_at_once = false;
+    const Response response = served_.Get(std::string("/v2/keys/d") + query);
+    EXPECT_EQ(response.Header("transfer-encoding"), "chunked");
+    EXPECT_EQ(response.Header("x-etcd-index"), "20");
+    EXPECT_EQ(Unchunked(response.body), whole) << query;
+  }
+  EXPECT_EQ(Brief(served_.Ask("HEAD", "/v2/keys/d")), std::pair(200, std::string()));
+  const Response past = served_.Get("/v2/keys/d/7?wait=true&waitIndex=8");
+  EXPECT_THAT(Unchunked(past.body), StartsWith(R"({"action":"set","node":{"key":"/d/7","value":"xxx)"));
+  EXPECT_GT(Unchunked(past.body).size(), 100'000u);
+}
+
 TEST_F(V2Keys, AFormHasALimit) {
   const std::string most(kMaxFormBytes - 6, 'x');
   EXPECT_EQ(served_.Put("/v2/keys/foo", "value=" + most).status, 201);
