@@ -147,7 +147,9 @@ std::string_view TypeError(std::string_view type) {
 bool DecodeFormText(std::string_view text, std::string* out, std::string* error) {
   out->clear();
   while (!text.empty()) {
-    const size_t plain = std::min(text.find_first_of("%+"), text.size());
+    const auto plain_end =
+        std::find_if(text.begin(), text.end(), [](char c) { return c == '%' || c == '+'; });
+    const auto plain = static_cast<size_t>(plain_end - text.begin());
     out->append(text.substr(0, plain));
     text.remove_prefix(plain);
     if (text.empty()) break;
