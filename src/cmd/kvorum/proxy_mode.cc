@@ -47,9 +47,11 @@ absl::StatusOr<std::string> MembersText(const config::Config& config, Logger& lo
   if (config.discovery_srv.empty()) return config.initial_cluster;
   KVORUM_ASSIGN_OR_RETURN(const dns::Resolver resolver, dns::Resolver::Create({.server = config.dns_server}));
   // Nobody of them is this process.
-  return discovery::MembersBySrv(
+  absl::StatusOr<std::string> found = discovery::MembersBySrv(
       resolver, {.domain = config.discovery_srv, .service_name = config.discovery_srv_name}, config.name,
       /*advertise_peer_urls=*/{}, logger);
+  if (found.ok()) return found;
+  return absl::NotFoundError(fmt::format("error setting up initial cluster: {}", Message(found.status())));
 }
 
 absl::StatusOr<std::vector<std::string>> PeerUrls(const config::Config& config, Logger& logger) {
@@ -107,7 +109,7 @@ class Proxy {
       StopAtOnce stop([this](int signal) {
         KVORUM_LOG(logger_, kInfo, "received signal; shutting down", {"signal", SignalName(signal)});
       });
-      proxy_->Start();
+      KVORUM_RETURN_IF_ERROR(proxy_->Start());
     }
     for (const auto& server : servers_) server->Start();
     return absl::OkStatus();

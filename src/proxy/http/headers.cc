@@ -10,10 +10,12 @@ namespace {
 
 constexpr std::string_view kForwardedFor = "x-forwarded-for";
 
+/// Trailers are not passed on, so nothing announces them.
 bool IsOfOneHop(std::string_view name) {
-  static constexpr std::string_view kNames[] = {"connection",          "keep-alive", "proxy-authenticate",
-                                                "proxy-authorization", "te",         "trailers",
-                                                "transfer-encoding",   "upgrade"};
+  static constexpr std::string_view kNames[] = {
+      "connection", "keep-alive", "proxy-authenticate", "proxy-authorization",
+      "te",         "trailer",    "trailers",           "transfer-encoding",
+      "upgrade"};
   return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
 }
 

@@ -221,10 +221,14 @@ class ReverseProxyImpl final : public ReverseProxy {
   }
   ~ReverseProxyImpl() override { Stop(); }
 
-  void Start() override {
+  absl::Status Start() override {
+    const std::string directory = options_.cluster_file.substr(0, options_.cluster_file.rfind('/'));
+    KVORUM_RETURN_IF_ERROR(options_.env->CreateDirectories(directory));
+    KVORUM_RETURN_IF_ERROR(options_.env->SyncDirectory(directory.substr(0, directory.rfind('/'))));
     absl::Notification asked;
     executor_.Post([&] { members_.Start([&asked] { asked.Notify(); }); });
     asked.WaitForNotification();
+    return absl::OkStatus();
   }
 
   void Stop() override {
@@ -260,9 +264,6 @@ class ReverseProxyImpl final : public ReverseProxy {
 
 absl::StatusOr<std::unique_ptr<ReverseProxy>> ReverseProxy::Create(ReverseProxyOptions options) {
   KVORUM_CHECK(options.env != nullptr && options.loops != nullptr && options.metrics != nullptr);
-  const std::string directory = options.cluster_file.substr(0, options.cluster_file.rfind('/'));
-  KVORUM_RETURN_IF_ERROR(options.env->CreateDirectories(directory));
-  KVORUM_RETURN_IF_ERROR(options.env->SyncDirectory(directory.substr(0, directory.rfind('/'))));
   absl::StatusOr<std::vector<std::string>> kept = ReadClusterFile(*options.env, options.cluster_file);
   if (kept.ok()) {
     options.peer_urls = *std::move(kept);

@@ -47,12 +47,13 @@ struct ReverseProxyOptions {
 /// of who failed among all its requests.
 class ReverseProxy {
  public:
-  /// Reads the cluster file, or begins it. Errors: one line for the operator.
+  /// Reads the cluster file where there is one; changes nothing. Errors: one line for the operator.
   static absl::StatusOr<std::unique_ptr<ReverseProxy>> Create(ReverseProxyOptions options);
   virtual ~ReverseProxy() = default;
 
-  /// Asks for the members once, waits for the answer, and goes on asking. Blocks.
-  virtual void Start() = 0;
+  /// Makes the cluster file's directory, asks for the members once, waits for the answer, and goes on asking.
+  /// Blocks. Errors: the directory cannot be made.
+  virtual absl::Status Start() = 0;
   /// Ends what is under way. REQUIRES: nobody starts requests any more
   virtual void Stop() = 0;
 

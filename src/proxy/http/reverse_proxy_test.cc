@@ -116,7 +116,7 @@ class ReverseProxyTest : public ::testing::Test {
     auto proxy = ReverseProxy::Create(options_);
     ASSERT_TRUE(proxy.ok()) << proxy.status();
     proxy_ = *std::move(proxy);
-    proxy_->Start();
+    ASSERT_TRUE(proxy_->Start().ok());
     server_ = std::make_unique<http::Server>(&loops_, http::ServerOptions{.handler = &proxy_->handler()});
     url_ = "http://" + server_->Listen({"http://127.0.0.1:0"}).value();
     server_->Start();

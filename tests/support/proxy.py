@@ -1,0 +1,91 @@
+"""Proxies of clusters of real processes: Kvorum's proxy mode, and etcd 3.4's."""
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+
+from cluster import ETCD, KVORUM, PATIENCE, free_port, wait_until
+from v2 import LOST, V2Client
+
+
+class Proxy:
+    """One process in proxy mode, in a folder of its own. Looks like a member to clients."""
+
+    def __init__(self, kind, cluster, flags=(), mode="on"):
+        self.kind = kind
+        self.name = "proxy"
+        self.folder = tempfile.mkdtemp(prefix="kvorum-proxy-")
+        self.directory = os.path.join(self.folder, "data")
+        self.log_path = os.path.join(self.folder, "log")
+        self.client_port = free_port()
+        self.mode = mode
+        self.flags = list(flags)
+        self.members = cluster.initial_cluster()
+        self.process = None
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, kind, error, trace):
+        self.kill()
+        if error is not None:
+            print(f"---- {self.kind} as a proxy\n{self.log()[-4000:]}")
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def endpoint(self):
+        return f"127.0.0.1:{self.client_port}"
+
+    def command(self):
+        command = [KVORUM if self.kind == "kvorum" else ETCD, "--data-dir", self.directory, "--listen-client-urls",
+                   f"http://{self.endpoint}", "--initial-cluster", self.members, "--proxy", self.mode]
+        return command + (["--logger=zap"] if self.kind == "etcd" else []) + self.flags
+
+    def start(self):
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        wait_until(self.endpoints, "the proxy knows the members")
+        return self
+
+    def endpoints(self):
+        """The members' client URLs that it would use."""
+        assert self.alive(), f"the proxy ended:\n{self.log()}"
+        client = V2Client(self.client_port)
+        try:
+            return client.call("GET", "/v2/config/local/proxy").body.get("endpoints")
+        except LOST:
+            return None
+        finally:
+            client.close()
+
+    def metric(self, name):
+        """The sum over the labels of a metric."""
+        client = V2Client(self.client_port)
+        try:
+            text = client.call("GET", "/metrics").text
+        finally:
+            client.close()
+        return sum(float(line.split()[-1]) for line in text.splitlines() if re.match(name + r"[{ ]", line))
+
+    def memory(self):
+        """What it has in memory, in bytes."""
+        with open(f"/proc/{self.process.pid}/status", encoding="ascii") as status:
+            return int(re.search(r"VmRSS:\s+(\d+) kB", status.read()).group(1)) << 10
+
+    def alive(self):
+        return self.process is not None and self.process.poll() is None
+
+    def kill(self):
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+    def terminate(self):
+        self.process.terminate()
+        return self.process.wait(PATIENCE)
+
+    def log(self):
+        with open(self.log_path, errors="replace", encoding="utf-8") as log:
+            return log.read()
