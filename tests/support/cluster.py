@@ -185,13 +185,16 @@ class Member:
     def peer_url(self):
         return f"http://127.0.0.1:{self.advertised_port}"
 
-    def start(self, initial_cluster=None, state="new", extra=()):
+    def start(self, initial_cluster=None, state="new", extra=(), found_by=None):
+        """`found_by`: the flags by which the first members are found, where it is not --initial-cluster."""
         client = f"http://{self.endpoint}"
         argv = [
             self.program, "--name", self.name, "--data-dir", self.directory, "--listen-client-urls", client,
             "--advertise-client-urls", client, "--listen-peer-urls", f"http://127.0.0.1:{self.listen_port}",
-            "--initial-advertise-peer-urls", self.peer_url, "--initial-cluster-state", state,
-            "--initial-cluster", initial_cluster or f"{self.name}={self.peer_url}"
+            "--initial-advertise-peer-urls", self.peer_url
+        ]
+        argv += found_by or [
+            "--initial-cluster-state", state, "--initial-cluster", initial_cluster or f"{self.name}={self.peer_url}"
         ]
         if self.kind == "etcd":
             argv += ["--logger=zap", "--log-outputs=stderr"]

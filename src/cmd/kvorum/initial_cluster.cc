@@ -5,9 +5,11 @@
 #include "base/status.h"
 #include "discovery/srv.h"
 #include "discovery/v2.h"
+#include "discovery/v3.h"
 #include "dns/resolver.h"
 #include "fmt/format.h"
 #include "http/client.h"
+#include "http/tls.h"
 
 namespace kvorum::cmd {
 namespace {
@@ -48,6 +50,48 @@ absl::StatusOr<ClusterMap> AskV2(const config::Config& config, http::Loop* loop,
                                                : discovery::JoinV2(options, RegistrationOf(config, own)));
 }
 
+/// TLS as etcd's client library takes it: with a certificate or an authority, or where it is asked for.
+absl::StatusOr<std::shared_ptr<const http::TlsContext>> V3Tls(const config::Config& config) {
+  if (config.discovery_cert.empty() != config.discovery_key.empty()) {
+    return absl::InvalidArgumentError(
+        fmt::format("KeyFile and CertFile must both be present[key: {}, cert: {}]", config.discovery_key,
+                    config.discovery_cert));
+  }
+  if (config.discovery_cert.empty() && config.discovery_cacert.empty() &&
+      config.discovery_insecure_transport) {
+    return nullptr;
+  }
+  http::TlsOptions options;
+  options.cert_file = config.discovery_cert;
+  options.key_file = config.discovery_key;
+  options.trusted_ca_file = config.discovery_cacert;
+  options.skip_verify = config.discovery_insecure_skip_tls_verify;
+  options.protocols = {"h2"};
+  return http::TlsContext::ForClient(options);
+}
+
+absl::StatusOr<std::string> JoinV3(const config::Config& config, http::Loop* loop, Logger* logger,
+                                   MemberId own) {
+  discovery::V3Options options;
+  options.token = config.discovery_token;
+  options.endpoints = config.discovery_endpoints;
+  options.dial_timeout = config.discovery_dial_timeout;
+  options.request_timeout = config.discovery_request_timeout;
+  options.keepalive_time = config.discovery_keepalive_time;
+  options.keepalive_timeout = config.discovery_keepalive_timeout;
+  KVORUM_ASSIGN_OR_RETURN(options.tls, V3Tls(config));
+  options.user = config.discovery_user;
+  options.password = config.discovery_password;
+  const size_t colon = options.user.find(':');
+  if (options.password.empty() && colon != std::string::npos) {
+    options.password = options.user.substr(colon + 1);
+    options.user.resize(colon);
+  }
+  options.loop = loop;
+  options.logger = logger;
+  return discovery::JoinV3(options, RegistrationOf(config, own));
+}
+
 absl::StatusOr<ClusterMap> AskDns(const config::Config& config, Logger* logger) {
   KVORUM_ASSIGN_OR_RETURN(const dns::Resolver resolver, dns::Resolver::Create({.server = config.dns_server}));
   KVORUM_ASSIGN_OR_RETURN(
@@ -71,6 +115,14 @@ absl::Status SetFirstMembers(const config::Config& config, http::Loop* loop, Log
     options->initial_cluster_token = config.discovery;
     options->discover = [&config, loop, logger](MemberId own, Attempt attempt) {
       return AskV2(config, loop, logger, own, attempt);
+    };
+    return absl::OkStatus();
+  }
+  if (!config.discovery_token.empty()) {
+    options->initial_cluster = alone;
+    options->initial_cluster_token = config.discovery_token;
+    options->discover = [&config, loop, logger](MemberId own, Attempt) {
+      return Discovered(JoinV3(config, loop, logger, own));
     };
     return absl::OkStatus();
   }
