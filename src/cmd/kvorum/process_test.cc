@@ -63,7 +63,9 @@ TEST(CmdProcess, StopsAtOnceWhileItWaitsForOthers) {
 TEST(CmdProcess, ASignalAfterTheWaitingIsLeftForTheStop) {
   const int status = StatusOf([] {
     BlockSignals();
-    { StopAtOnce stop([](int) { _exit(1); }); }
+    {
+      StopAtOnce stop([](int) { _exit(1); });
+    }
     kill(getpid(), SIGTERM);
     _exit(WaitForStopSignal() == SIGTERM ? 0 : 2);
   });

@@ -1,0 +1,186 @@
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <cstdio>
+#include <ctime>
+#include <iostream>
+#include <map>
+#include <optional>
+
+#include "base/arguments.h"
+#include "fmt/format.h"
+#include "git_revision.h"
+#include "sim/run.h"
+
+namespace kvorum::cmd {
+namespace {
+
+// Exit statuses; those of the worst seed of a range.
+constexpr int kExitUsage = 1;
+constexpr int kExitLiveness = 2;
+constexpr int kExitSafety = 3;
+constexpr int kExitCrash = 4;
+
+const std::vector<CommandFlag> kFlags = {
+    {"seed", "", "Run this seed."},
+    {"seeds", "", "Run these, FROM-TO."},
+    {"jobs", "1", "Processes at a time."},
+    {"time-limit", "0", "Begin no further seed after so many seconds (0: no limit)."},
+    {"trace", "false", "Print what happens.", true},
+    {"failures", "", "Append the seeds that fail to this file."},
+};
+
+void PrintHelp() {
+  std::cout << "Runs whole clusters in one thread each, under faults, from a seed, and checks what their "
+               "clients saw.\n\n"
+               "usage: kvorum-sim --seed N [--trace] | --seeds FROM-TO [--jobs N] [--time-limit SECONDS]\n\n";
+  for (const CommandFlag& flag : kFlags) std::cout << fmt::format("  --{:<12} {}\n", flag.name, flag.help);
+  std::cout << "\nexit status: 0 all is well; 2 a cluster did not become well again; 3 a promise was broken; "
+               "4 a crash\n";
+}
+
+std::string Seconds(sim::Instant time) { return fmt::format("{:10.6f}", static_cast<double>(time) / 1e9); }
+
+/// Runs one seed in this process.
+int RunSeed(uint64_t seed, bool trace) {
+  const sim::Plan plan = sim::Plan::Draw(seed);
+  sim::Observer observer;
+  if (trace) {
+    fmt::print("seed {} revision {}\n{}\n", seed, kGitRevision, plan.Text());
+    observer = [](sim::Instant now, const std::string& what) { fmt::print("{} {}\n", Seconds(now), what); };
+  }
+  const sim::Result result = sim::Simulate(seed, plan, observer);
+  if (trace || result.verdict != sim::Result::Verdict::kGood) {
+    fmt::print(
+        "seed {}: {}, {} s simulated, {} events, {} answers, {} revisions, {} messages, {} snapshots, {} "
+        "kills, "
+        "trace {:016x}\n",
+        seed,
+        result.verdict == sim::Result::Verdict::kGood     ? "good"
+        : result.verdict == sim::Result::Verdict::kSafety ? "SAFETY"
+                                                          : "LIVENESS",
+        result.simulated / 1'000'000'000, result.events, result.answered, result.revisions, result.messages,
+        result.snapshots, result.kills, result.trace);
+  }
+  if (result.verdict != sim::Result::Verdict::kGood) {
+    fmt::print("  revision {}, {}\n", kGitRevision, plan.Text());
+    for (size_t i = 0; i < result.violations.size() && i < 20; ++i)
+      fmt::print("  {}\n", result.violations[i]);
+  }
+  std::fflush(stdout);
+  switch (result.verdict) {
+    case sim::Result::Verdict::kGood:
+      return 0;
+    case sim::Result::Verdict::kLiveness:
+      return kExitLiveness;
+    case sim::Result::Verdict::kSafety:
+      return kExitSafety;
+  }
+  return kExitCrash;
+}
+
+/// Runs a range of seeds, each in a process of its own, so that one that crashes says which it was.
+class Range {
+ public:
+  Range(uint64_t from, uint64_t to, uint64_t jobs, uint64_t limit_seconds, std::string failures)
+      : next_(from), to_(to), jobs_(jobs), failures_(std::move(failures)) {
+    if (limit_seconds > 0) latest_ = std::time(nullptr) + static_cast<time_t>(limit_seconds);
+  }
+
+  int Run() {
+    while (Begin() || !running_.empty()) {
+      if (running_.size() < jobs_ && MayBegin()) continue;
+      Await();
+    }
+    fmt::print("{} seeds, {} failed\n", done_, failed_);
+    return worst_;
+  }
+
+ private:
+  bool MayBegin() const { return next_ <= to_ && (!latest_ || std::time(nullptr) < *latest_); }
+
+  bool Begin() {
+    if (!MayBegin() || running_.size() >= jobs_) return false;
+    const uint64_t seed = next_++;
+    const pid_t pid = fork();
+    if (pid == 0) _exit(RunSeed(seed, false));
+    if (pid > 0) running_[pid] = seed;
+    return true;
+  }
+
+  void Await() {
+    int status = 0;
+    const pid_t pid = wait(&status);
+    const auto found = running_.find(pid);
+    if (found == running_.end()) return;
+    const uint64_t seed = found->second;
+    running_.erase(found);
+    ++done_;
+    const int code = WIFEXITED(status) ? WEXITSTATUS(status) : kExitCrash;
+    if (code != 0) {
+      ++failed_;
+      if (code == kExitCrash) fmt::print("seed {}: CRASH, revision {}\n", seed, kGitRevision);
+      if (!failures_.empty()) Keep(seed);
+    }
+    worst_ = std::max(worst_, code);
+    if (done_ % 100 == 0) fmt::print("{} seeds, {} failed, last {}\n", done_, failed_, seed);
+    std::fflush(stdout);
+  }
+
+  void Keep(uint64_t seed) const {
+    if (std::FILE* file = std::fopen(failures_.c_str(), "a")) {
+      fmt::print(file, "{} {}\n", seed, kGitRevision);
+      std::fclose(file);
+    }
+  }
+
+  uint64_t next_;
+  const uint64_t to_;
+  const uint64_t jobs_;
+  const std::string failures_;
+  std::optional<time_t> latest_;
+  std::map<pid_t, uint64_t> running_;
+  uint64_t done_ = 0;
+  uint64_t failed_ = 0;
+  int worst_ = 0;
+};
+
+bool ReadNumber(std::string_view text, uint64_t* number) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *number);
+  return error == std::errc() && end == text.data() + text.size();
+}
+
+int Usage(std::string_view error) {
+  std::cerr << "kvorum-sim: " << error << '\n';
+  return kExitUsage;
+}
+
+int Main(const std::vector<std::string>& words) {
+  const absl::StatusOr<Arguments> arguments = Arguments::Parse(kFlags, words);
+  if (!arguments.ok()) return Usage(std::string(arguments.status().message()));
+  if (arguments->help()) {
+    PrintHelp();
+    return 0;
+  }
+  uint64_t from = 0;
+  uint64_t to = 0;
+  if (const std::string& seed = arguments->Text("seed"); !seed.empty()) {
+    if (!ReadNumber(seed, &from)) return Usage("--seed is no number");
+    return RunSeed(from, arguments->IsOn("trace"));
+  }
+  const std::string& range = arguments->Text("seeds");
+  const size_t dash = range.find('-');
+  const bool good = dash != std::string::npos && ReadNumber(std::string_view(range).substr(0, dash), &from) &&
+                    ReadNumber(std::string_view(range).substr(dash + 1), &to) && from <= to;
+  if (!good) return Usage("give --seed N or --seeds FROM-TO");
+  const absl::StatusOr<uint64_t> jobs = arguments->Number("jobs");
+  const absl::StatusOr<uint64_t> limit = arguments->Number("time-limit");
+  if (!jobs.ok() || *jobs == 0 || !limit.ok()) return Usage("--jobs and --time-limit are numbers");
+  return Range(from, to, *jobs, *limit, arguments->Text("failures")).Run();
+}
+
+}  // namespace
+}  // namespace kvorum::cmd
+
+int main(int argc, char** argv) { return kvorum::cmd::Main({argv + 1, argv + argc}); }

@@ -1,0 +1,149 @@
+#include "sim/disk.h"
+
+#include <utility>
+
+#include "base/check.h"
+
+namespace kvorum::sim {
+
+namespace {
+
+constexpr size_t kKeepSegments = 3;
+constexpr size_t kKeepSnapshots = 3;
+
+}  // namespace
+
+Disk::Disk(Scheduler* scheduler, DiskManner manner) : scheduler_(scheduler), manner_(manner) {}
+
+Disk::~Disk() {
+  if (alive_ != nullptr) *alive_ = false;
+}
+
+void Disk::Attach(std::unique_ptr<wal::Wal> wal, std::string wal_dir, const std::string& snap_dir) {
+  wal_ = std::move(wal);
+  wal_dir_ = std::move(wal_dir);
+  snapshotter_ = std::make_unique<snap::Snapshotter>(&env_, snap_dir, &NullLogger(), nullptr);
+  failure_ = absl::OkStatus();
+  release_ = raft::Index(0);
+  alive_ = std::make_shared<bool>(true);
+}
+
+void Disk::Detach(bool torn, bool power_cut) {
+  if (alive_ != nullptr) *alive_ = false;
+  Random& random = scheduler_->chance();
+  if (torn && wal_ != nullptr && failure_.ok()) {
+    if (under_way_.empty()) {
+      while (!waiting_.empty()) {
+        under_way_.push_back(std::move(waiting_.front()));
+        waiting_.pop_front();
+      }
+    }
+    env_.StopAfter(random.Below(3));
+    if (!under_way_.empty()) WriteOut(under_way_).IgnoreError();
+  }
+  // What waits is told nothing: whoever would hear is gone as well.
+  waiting_.clear();
+  under_way_.clear();
+  wal_.reset();
+  snapshotter_.reset();
+  if (!power_cut) {
+    env_.Crash(testing::FaultEnv::KeepEverything());
+    return;
+  }
+  const uint64_t seed = random.Next();
+  env_.Crash({.first_bytes = random.Below(1 << 16),
+              .sector = [seed](uint64_t sector) { return ((seed ^ sector) * 0x9e3779b97f4a7c15 >> 62) != 0; },
+              .directories = random.OneIn(1, 2)});
+}
+
+void Disk::Wipe() {
+  KVORUM_CHECK(wal_ == nullptr, "a disk is taken from a running process");
+  if (!wal_dir_.empty()) env_.RemoveTree("/data").IgnoreError();
+  wal_dir_.clear();
+  databases_.clear();
+}
+
+void Disk::TakeDatabase(raft::Index index, std::unique_ptr<backend::MemoryBackend> database) {
+  databases_[index] = std::move(database);
+}
+
+backend::MemoryBackend* Disk::database(raft::Index index) {
+  const auto found = databases_.find(index);
+  return found == databases_.end() ? nullptr : found->second.get();
+}
+
+void Disk::Later(Instant delay, Scheduler::Task task) {
+  scheduler_->After(delay, [alive = alive_, task = std::move(task)]() mutable {
+    if (*alive) task();
+  });
+}
+
+Instant Disk::SyncTime() {
+  Random& random = scheduler_->chance();
+  if (manner_.stall_one_in != 0 && random.OneIn(1, manner_.stall_one_in)) return manner_.stall;
+  return scheduler_->Between(manner_.min_sync, manner_.max_sync);
+}
+
+void Disk::Enqueue(Write write) {
+  waiting_.push_back(std::move(write));
+  if (under_way_.empty()) Begin();
+}
+
+void Disk::Begin() {
+  while (!waiting_.empty()) {
+    under_way_.push_back(std::move(waiting_.front()));
+    waiting_.pop_front();
+  }
+  Later(SyncTime(), [this] { Finish(); });
+}
+
+absl::Status Disk::WriteOut(std::vector<Write>& writes) {
+  std::vector<wal::Batch> batches;
+  batches.reserve(writes.size());
+  for (Write& write : writes) {
+    batches.push_back({.hard_state = write.hard_state,
+                       .entries = write.entries,
+                       .snapshot = write.snapshot ? &*write.snapshot : nullptr});
+  }
+  return wal_->Save(batches);
+}
+
+void Disk::Finish() {
+  const bool failed_before = !failure_.ok();
+  if (!failed_before) failure_ = WriteOut(under_way_);
+  std::vector<Write> finished = std::exchange(under_way_, {});
+  for (Write& write : finished) {
+    if (failure_.ok()) ++acknowledged_;
+    broke_promise_ = broke_promise_ || (failed_before && failure_.ok());
+    write.done(failure_);
+  }
+  if (failure_.ok() && release_ > raft::Index(0)) {
+    wal_->ReleaseTo(std::exchange(release_, raft::Index(0))).IgnoreError();
+    wal::Purge(env_, wal_dir_, kKeepSegments).IgnoreError();
+  }
+  if (!waiting_.empty()) Begin();
+}
+
+void Disk::ReleaseTo(raft::Index index) { release_ = index; }
+
+void Disk::Save(raft::Snapshot snapshot, absl::AnyInvocable<void(absl::Status)> done) {
+  Later(SyncTime(), [this, snapshot = std::move(snapshot), done = std::move(done)]() mutable {
+    snapshotter_->Purge(kKeepSnapshots).IgnoreError();
+    done(snapshotter_->Save(snapshot));
+  });
+}
+
+void Disk::OpenDatabase(raft::Index index,
+                        absl::AnyInvocable<void(absl::StatusOr<std::unique_ptr<backend::ReadView>>)> done) {
+  Later(SyncTime(), [this, index, done = std::move(done)]() mutable {
+    backend::MemoryBackend* found = database(index);
+    if (found == nullptr) return done(absl::NotFoundError("no database"));
+    done(found->NewReadView());
+  });
+}
+
+void Disk::ReleaseDatabases(raft::Index index) {
+  databases_.erase(databases_.begin(), databases_.upper_bound(index));
+}
+
+}  // namespace kvorum::sim

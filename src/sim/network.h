@@ -1,0 +1,84 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "backend/memory_backend.h"
+#include "member/member.h"
+#include "member/ports.h"
+#include "sim/node_clock.h"
+#include "sim/scheduler.h"
+
+namespace kvorum::sim {
+
+/// How messages between machines fare.
+struct NetworkManner {
+  Instant min_delay = 50'000;
+  Instant max_delay = 1'000'000;
+  /// One message in so many (0: none):
+  uint64_t lost_one_in = 0;
+  uint64_t doubled_one_in = 0;
+  /// is overtaken by those behind it.
+  uint64_t late_one_in = 0;
+  Instant late = 300'000'000;
+};
+
+/// A machine as the network sees it.
+class Machine {
+ public:
+  virtual ~Machine() = default;
+  /// Null while no process runs there that listens.
+  virtual member::Member* member() = 0;
+  /// A database for the disk, which came with a snapshot.
+  virtual void TakeDatabase(raft::Index index, std::unique_ptr<backend::MemoryBackend> database) = 0;
+  virtual const std::vector<std::string>& peer_urls() const = 0;
+};
+
+/// The wire between all machines, and the questions that members ask each other over it. One thread.
+class Network {
+ public:
+  Network(Scheduler* scheduler, NetworkManner manner) : scheduler_(scheduler), manner_(manner) {}
+
+  void Add(MemberId id, Machine* machine) { machines_[id.value()] = machine; }
+  NetworkManner& manner() { return manner_; }
+
+  /// The ports of one process at that machine, until they are destroyed.
+  std::unique_ptr<member::PeerTransport> NewTransport(MemberId local);
+  std::unique_ptr<member::PeerCalls> NewCalls(MemberId local, const NodeClock* clock);
+
+  /// From now on nothing goes from `from` to `to`.
+  void Cut(MemberId from, MemberId to) { cut_.insert({from.value(), to.value()}); }
+  void HealAll() { cut_.clear(); }
+  bool Passes(MemberId from, MemberId to) const { return !cut_.contains({from.value(), to.value()}); }
+
+  uint64_t messages() const { return messages_; }
+  uint64_t snapshots() const { return snapshots_; }
+
+ private:
+  class Transport;
+  class Calls;
+  class Report;
+  using Link = std::pair<uint64_t, uint64_t>;
+
+  member::Member* MemberAt(uint64_t id);
+  Machine* MachineOf(const std::vector<std::string>& urls, uint64_t* id);
+  /// When a message that leaves now arrives; nullopt where it is lost.
+  std::optional<Instant> Arrival(Link link);
+  void Deliver(raft::Message message);
+
+  Scheduler* const scheduler_;
+  NetworkManner manner_;
+  std::map<uint64_t, Machine*> machines_;
+  std::set<Link> cut_;
+  std::map<Link, Instant> last_arrival_;
+  std::map<uint64_t, Transport*> transports_;  // of the processes that run
+  uint64_t messages_ = 0;
+  uint64_t snapshots_ = 0;
+};
+
+}  // namespace kvorum::sim

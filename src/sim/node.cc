@@ -1,0 +1,161 @@
+#include "sim/node.h"
+
+#include <utility>
+
+#include "base/check.h"
+#include "base/status.h"
+#include "bootstrap/bootstrap.h"
+
+namespace kvorum::sim {
+
+namespace {
+
+constexpr char kDataDirectory[] = "/data";
+constexpr uint64_t kSegmentBytes = 64 << 10;
+
+wal::Options WalOptions(testing::FaultEnv* env, const Clock* clock) {
+  return {.env = env, .clock = clock, .segment_size_bytes = kSegmentBytes};
+}
+
+}  // namespace
+
+Node::Node(Scheduler* scheduler, Network* network, Options options)
+    : scheduler_(scheduler),
+      network_(network),
+      options_(std::move(options)),
+      peer_urls_({options_.peer_url}),
+      id_(options_.id),
+      clock_(scheduler),
+      disk_(scheduler, options_.disk),
+      backend_(backend::MemoryBackend::Create()) {
+  if (!options_.initial_cluster.empty()) id_ = cluster::MemberIdOf(peer_urls_, "etcd-cluster");
+  network_->Add(id_, this);
+}
+
+Node::~Node() { Kill(false); }
+
+absl::StatusOr<member::StartState> Node::StateFromDisk(std::unique_ptr<wal::Wal>* wal) {
+  const bootstrap::Layout layout = bootstrap::LayoutOf(kDataDirectory, "");
+  if (options_.initial_cluster.empty() && !wal::Exists(disk_.env(), layout.wal_dir)) {
+    KVORUM_RETURN_IF_ERROR(disk_.env().CreateDirectories(layout.snap_dir, 0700));
+    member::StartState start{.id = id_,
+                             .cluster_id = options_.cluster_id,
+                             .log = std::make_unique<raft::MemoryStorage>(),
+                             .bootstrap_members = {},
+                             .known_members = options_.known_members};
+    const wal::Metadata metadata{.node_id = id_.value(), .cluster_id = options_.cluster_id.value()};
+    KVORUM_ASSIGN_OR_RETURN(*wal,
+                            wal::Wal::Create(layout.wal_dir, metadata, WalOptions(&disk_.env(), &clock_)));
+    return start;
+  }
+  bootstrap::Options options;
+  options.name = options_.name;
+  options.data_dir = kDataDirectory;
+  options.initial_cluster = options_.initial_cluster;
+  options.advertise_peer_urls = peer_urls_;
+  options.wal = WalOptions(&disk_.env(), &clock_);
+  if (options_.initial_cluster.empty()) options.initial_cluster_state = bootstrap::ClusterState::kExisting;
+  KVORUM_ASSIGN_OR_RETURN(bootstrap::Prepared prepared, bootstrap::Prepare(options));
+  lock_ = std::move(prepared.lock);
+  KVORUM_RETURN_IF_ERROR(FinishInstall(prepared.start));
+  KVORUM_RETURN_IF_ERROR(bootstrap::Finish(options, *backend_, prepared));
+  *wal = std::move(prepared.wal);
+  return std::move(prepared.start);
+}
+
+absl::Status Node::FinishInstall(const member::StartState& start) {
+  const raft::Index noted = start.log->FirstIndex() - 1;
+  if (noted.value() <= backend_->applied().index) return absl::OkStatus();
+  backend::MemoryBackend* database = disk_.database(noted);
+  if (database == nullptr) return absl::DataLossError("the database of the snapshot is not there");
+  KVORUM_ASSIGN_OR_RETURN(const raft::Term term, start.log->GetTerm(noted));
+  absl::Status result;
+  backend_->Replace(database->NewReadView(), {.index = noted.value(), .term = term.value()},
+                    [&result](absl::Status status) { result = std::move(status); });
+  return result;
+}
+
+absl::Status Node::Bring() {
+  std::unique_ptr<wal::Wal> wal;
+  KVORUM_ASSIGN_OR_RETURN(member::StartState start, StateFromDisk(&wal));
+  const bootstrap::Layout layout = bootstrap::LayoutOf(kDataDirectory, "");
+  disk_.Attach(std::move(wal), layout.wal_dir, layout.snap_dir);
+
+  raft_ = std::make_unique<SimExecutor>(scheduler_, &clock_);
+  apply_ = std::make_unique<SimExecutor>(scheduler_, &clock_);
+  background_ = std::make_unique<SimExecutor>(scheduler_, &clock_);
+  random_ = std::make_unique<Random>(scheduler_->chance().Next());
+  metrics_ = std::make_unique<metrics::Registry>();
+  transport_ = network_->NewTransport(id_);
+  calls_ = network_->NewCalls(id_, &clock_);
+  const member::Ports ports = {.clock = &clock_,
+                               .raft_executor = raft_.get(),
+                               .apply_executor = apply_.get(),
+                               .background_executor = background_.get(),
+                               .log = &disk_,
+                               .snapshots = &disk_,
+                               .backend = backend_.get(),
+                               .transport = transport_.get(),
+                               .calls = calls_.get(),
+                               .random = random_.get(),
+                               .logger = &NullLogger(),
+                               .metrics = metrics_.get(),
+                               .on_fatal = [this](absl::Status status) { fatal_ = std::move(status); },
+                               .on_removed = [this] { removed_ = true; }};
+  member::MemberOptions member_options = options_.member;
+  member_options.name = options_.name;
+  member_options.advertise_client_urls = {"http://" + options_.name + ":2379"};
+  KVORUM_ASSIGN_OR_RETURN(member_, member::Member::Create(member_options, ports, std::move(start)));
+  member_->Start([this] { ready_ = true; });
+  return absl::OkStatus();
+}
+
+absl::Status Node::Start() {
+  KVORUM_CHECK(!up());
+  ++starts_;
+  fatal_ = absl::OkStatus();
+  ready_ = false;
+  paused_ = false;
+  absl::Status status = Bring();
+  if (!status.ok()) Kill(false);
+  return status;
+}
+
+void Node::Kill(bool power_cut) {
+  calls_.reset();
+  transport_.reset();
+  raft_.reset();
+  apply_.reset();
+  background_.reset();
+  disk_.Detach(true, power_cut);
+  member_.reset();
+  lock_.reset();
+  metrics_.reset();
+  if (backend_ != nullptr) backend_ = backend_->Crash();
+  ready_ = false;
+  paused_ = false;
+}
+
+void Node::Pause() {
+  if (!up() || paused_) return;
+  paused_ = true;
+  raft_->Pause();
+  apply_->Pause();
+  background_->Pause();
+}
+
+void Node::Resume() {
+  if (!up() || !paused_) return;
+  paused_ = false;
+  raft_->Resume();
+  apply_->Resume();
+  background_->Resume();
+}
+
+void Node::Wipe() {
+  KVORUM_CHECK(!up());
+  disk_.Wipe();
+  backend_ = backend::MemoryBackend::Create();
+}
+
+}  // namespace kvorum::sim

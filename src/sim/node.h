@@ -1,0 +1,107 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/metrics.h"
+#include "member/member.h"
+#include "sim/disk.h"
+#include "sim/executor.h"
+#include "sim/network.h"
+#include "sim/node_clock.h"
+
+namespace kvorum::sim {
+
+/// One machine: a clock, a disk, and at times a process with a member in it.
+class Node final : public Machine {
+ public:
+  struct Options {
+    std::string name;
+    std::string peer_url;
+    /// The first members, as --initial-cluster has them; or empty: this one joins a cluster that runs.
+    std::map<std::string, std::vector<std::string>> initial_cluster;
+    // Of one that joins:
+    MemberId id;
+    ClusterId cluster_id;
+    std::vector<cluster::Member> known_members;
+
+    member::MemberOptions member;
+    DiskManner disk;
+  };
+
+  Node(Scheduler* scheduler, Network* network, Options options);
+  /// Kills the process.
+  ~Node() override;
+
+  /// Starts a process from what the disk has. Errors: why it does not start; FailedPrecondition where the
+  /// member was removed.
+  absl::Status Start();
+  /// SIGKILL; or, with `power_cut`, what was not synced is lost as well.
+  void Kill(bool power_cut);
+  /// SIGSTOP and SIGCONT.
+  void Pause();
+  void Resume();
+  /// A new, empty disk is put in. REQUIRES: !up()
+  void Wipe();
+
+  bool up() const { return member_ != nullptr; }
+  bool paused() const { return paused_; }
+  /// Has published itself: clients are served.
+  bool ready() const { return ready_ && up() && !paused_; }
+  /// The process wants to end: its log failed (`fatal`), or it was removed from the cluster.
+  bool ended() const { return !fatal_.ok() || removed_; }
+  const absl::Status& fatal() const { return fatal_; }
+  bool removed() const { return removed_; }
+  uint64_t starts() const { return starts_; }
+
+  MemberId id() const { return id_; }
+  const std::string& name() const { return options_.name; }
+  NodeClock& clock() { return clock_; }
+  Disk& disk() { return disk_; }
+  /// Commits the database, as its own thread does ever and again.
+  void CommitDatabase() {
+    if (up()) backend_->CommitNow();
+  }
+  Executor& apply_executor() { return *apply_; }
+
+  // Machine
+  member::Member* member() override { return paused_ ? nullptr : member_.get(); }
+  void TakeDatabase(raft::Index index, std::unique_ptr<backend::MemoryBackend> database) override {
+    disk_.TakeDatabase(index, std::move(database));
+  }
+  const std::vector<std::string>& peer_urls() const override { return peer_urls_; }
+
+ private:
+  absl::Status Bring();
+  absl::StatusOr<member::StartState> StateFromDisk(std::unique_ptr<wal::Wal>* wal);
+  absl::Status FinishInstall(const member::StartState& start);
+
+  Scheduler* const scheduler_;
+  Network* const network_;
+  const Options options_;
+  const std::vector<std::string> peer_urls_;
+  MemberId id_;
+  NodeClock clock_;
+  Disk disk_;
+  std::unique_ptr<backend::MemoryBackend> backend_;
+  uint64_t starts_ = 0;
+
+  // Of the process.
+  std::unique_ptr<SimExecutor> raft_;
+  std::unique_ptr<SimExecutor> apply_;
+  std::unique_ptr<SimExecutor> background_;
+  std::unique_ptr<Random> random_;
+  std::unique_ptr<metrics::Registry> metrics_;
+  std::unique_ptr<member::PeerTransport> transport_;
+  std::unique_ptr<member::PeerCalls> calls_;
+  std::unique_ptr<FileLock> lock_;
+  bool paused_ = false;
+  bool ready_ = false;
+  bool removed_ = false;
+  absl::Status fatal_;
+  std::unique_ptr<member::Member> member_;
+};
+
+}  // namespace kvorum::sim

@@ -1,0 +1,58 @@
+#include "sim/scheduler.h"
+
+#include <algorithm>
+#include <bit>
+#include <utility>
+
+#include "base/check.h"
+
+namespace kvorum::sim {
+
+Instant Scheduler::Between(Instant low, Instant high) {
+  KVORUM_CHECK(low <= high);
+  return low + static_cast<Instant>(chance_.Below(static_cast<uint64_t>(high - low) + 1));
+}
+
+Scheduler::EventId Scheduler::At(Instant when, Task task) {
+  if (free_.empty()) {
+    free_.push_back(static_cast<uint32_t>(slots_.size()));
+    slots_.emplace_back();
+  }
+  const uint32_t slot = free_.back();
+  free_.pop_back();
+  slots_[slot].task = std::move(task);
+  const uint32_t generation = slots_[slot].generation;
+  heap_.push_back({std::max(when, now_), ++order_, slot, generation});
+  std::push_heap(heap_.begin(), heap_.end());
+  return uint64_t{generation} << 32 | slot;
+}
+
+void Scheduler::Cancel(EventId event) {
+  const auto slot = static_cast<uint32_t>(event);
+  if (slot >= slots_.size() || slots_[slot].generation != event >> 32 || !slots_[slot].task) return;
+  // What the task holds may call in here when it goes.
+  const Task forgotten = std::exchange(slots_[slot].task, nullptr);
+  ++slots_[slot].generation;
+  free_.push_back(slot);
+}
+
+void Scheduler::RunUntil(Instant end) {
+  while (!stopped_ && !heap_.empty() && heap_.front().when <= end) {
+    std::pop_heap(heap_.begin(), heap_.end());
+    const Due due = heap_.back();
+    heap_.pop_back();
+    if (slots_[due.slot].generation != due.generation) continue;
+    now_ = due.when;
+    Task task = std::exchange(slots_[due.slot].task, nullptr);
+    ++slots_[due.slot].generation;
+    free_.push_back(due.slot);
+    ++events_;
+    trace_ = std::rotl(trace_ ^ static_cast<uint64_t>(now_), 7) * 0x9e3779b97f4a7c15;
+    task();
+  }
+  if (!stopped_) now_ = std::max(now_, end);
+}
+
+void Scheduler::Note(uint64_t fact) { trace_ = std::rotl(trace_ ^ fact, 23) * 0xbf58476d1ce4e5b9; }
+
+}  // namespace kvorum::sim
