@@ -90,7 +90,9 @@ std::string_view Text(beast::string_view text) { return {text.data(), text.size(
 /// Beast's parser, filling a request and feeding a sink.
 class Http1Session::Parser final : public beast::http::basic_parser<true> {
  public:
-  std::shared_ptr<StoredRequest> request = std::make_shared<StoredRequest>();
+  explicit Parser(std::shared_ptr<StoredRequest> empty) : request(std::move(empty)) {}
+
+  std::shared_ptr<StoredRequest> request;
   RequestSink* sink = nullptr;  // null: the body is dropped
   int minor_version = 1;
   bool expects_continue = false;
@@ -156,7 +158,7 @@ class Http1Session::Parser final : public beast::http::basic_parser<true> {
 
 class Http1Session::Exchange final : public ResponseWriter {
  public:
-  explicit Exchange(Http1Session* session) : session_(session) {
+  explicit Exchange(Http1Session* session) : parser(session->TakeRequest()), session_(session) {
     parser.header_limit(static_cast<uint32_t>(session->options_.max_header_bytes));
     parser.body_limit(boost::none);
   }
@@ -443,9 +445,19 @@ void Http1Session::StartExchange() {
   }
 }
 
+std::shared_ptr<StoredRequest> Http1Session::TakeRequest() {
+  if (spare_request_ == nullptr) return std::make_shared<StoredRequest>();
+  return std::exchange(spare_request_, nullptr);
+}
+
 void Http1Session::EndExchange() {
   if (!exchange_->keep_alive || draining_ || end_received_) closing_ = true;
+  std::shared_ptr<StoredRequest> request = std::move(exchange_->parser.request);
   exchange_.reset();
+  if (request.use_count() == 1) {
+    request->Clear();
+    spare_request_ = std::move(request);
+  }
   answered_ = true;
   waiting_since_ = now_;
   if (closing_) {

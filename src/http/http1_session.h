@@ -36,6 +36,7 @@ class Http1Session final : public Session {
   /// Feeds the exchange's parser once. False: nothing more can be done with this input now.
   bool Feed(std::string_view* input);
   void StartExchange();
+  std::shared_ptr<StoredRequest> TakeRequest();
   void EndExchange();
   /// Go's answer to what is no request; closes.
   void Refuse(std::string_view status, std::string_view detail = {});
@@ -44,8 +45,9 @@ class Http1Session final : public Session {
   const ServerOptions& options_;
   std::string pending_;  // input that waits
   std::unique_ptr<Exchange> exchange_;
-  bool closing_ = false;  // no request will be read any more
-  bool broken_ = false;   // an exchange was broken off
+  std::shared_ptr<StoredRequest> spare_request_;  // of the last exchange, cleared; null where that keeps it
+  bool closing_ = false;                          // no request will be read any more
+  bool broken_ = false;                           // an exchange was broken off
   bool draining_ = false;
   bool aborted_ = false;
   bool answered_ = false;        // a request, once

@@ -51,6 +51,19 @@ TEST_F(Http1SessionTest, AnswersWithLengthAndDate) {
   EXPECT_FALSE(driver().finished());
 }
 
+TEST_F(Http1SessionTest, ARequestHasNothingOfTheOneBefore) {
+  std::string many;
+  for (int i = 0; i < 50; ++i) many += fmt::format("X-{}: {}\r\n", i, std::string(100, 'x'));
+  Exchange(Get("http://other/hello?a=b", many));
+  EXPECT_EQ(handler_.last_query, "a=b");
+  EXPECT_EQ(handler_.last_authority, "other");
+  EXPECT_EQ(handler_.last_headers, 51u);
+  Exchange(Get("/hello"));
+  EXPECT_EQ(handler_.last_query, "");
+  EXPECT_EQ(handler_.last_authority, "a");
+  EXPECT_EQ(handler_.last_headers, 1u);
+}
+
 TEST_F(Http1SessionTest, TakesARequestByteByByte) {
   std::string answer;
   for (const char c : std::string("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody")) {

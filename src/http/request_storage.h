@@ -14,6 +14,16 @@ class StoredRequest final : public Request {
  public:
   StoredRequest() { headers.reserve(kUsualHeaders); }  // leaves inline_ as it is
 
+  /// Makes it as new, for another request. REQUIRES: nobody else holds it
+  void Clear() {
+    protocol = Protocol::kHttp1;
+    for (std::string_view* text : {&method, &path, &query, &authority, &remote}) *text = {};
+    headers.clear();
+    more_.clear();
+    next_ = inline_;
+    left_ = kInlineBytes;
+  }
+
   /// A copy of `text` that lives as long as the request.
   std::string_view Keep(std::string_view text) {
     if (text.size() > left_) Grow(text.size());

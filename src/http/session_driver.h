@@ -143,6 +143,7 @@ class TestHandler final : public Handler {
     last_remote = request.remote;
     last_query = request.query;
     last_authority = request.authority;
+    last_headers = request.headers.size();
     if (request.path == "/echo") {
       return CollectBody(writer, 1 << 20, [&writer](std::string body) { writer.Reply(200, {}, body); });
     }
@@ -183,6 +184,7 @@ class TestHandler final : public Handler {
   std::string last_remote;
   std::string last_query;
   std::string last_authority;
+  size_t last_headers = 0;
 
  private:
   class Sink final : public RequestSink {

@@ -7,6 +7,7 @@
 
 #include "api/v2/path.h"
 #include "fmt/format.h"
+#include "http/text.h"
 
 namespace kvorum::api_v2 {
 namespace {
@@ -76,14 +77,6 @@ std::string_view Trimmed(std::string_view text) {
   return text;
 }
 
-std::string LowerCase(std::string_view text) {
-  std::string lower(text);
-  for (char& c : lower) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + ('a' - 'A'));
-  }
-  return lower;
-}
-
 std::string_view TakeToken(std::string_view* text) {
   size_t n = 0;
   while (n < text->size() && (*text)[n] > 0x20 && (*text)[n] < 0x7f &&
@@ -122,7 +115,7 @@ bool TakeParameter(std::string_view* text, std::string* name, std::string* value
   if (!rest.starts_with(';')) return false;
   rest.remove_prefix(1);
   SkipSpace(&rest);
-  *name = LowerCase(TakeToken(&rest));
+  *name = http::LowerCase(TakeToken(&rest));
   SkipSpace(&rest);
   if (name->empty() || !rest.starts_with('=')) return false;
   rest.remove_prefix(1);
@@ -196,7 +189,7 @@ std::string ParseForm(std::string_view text,
 
 MediaType ParseMediaType(std::string_view text) {
   const size_t end = std::min(text.find(';'), text.size());
-  const std::string type = LowerCase(Trimmed(text.substr(0, end)));
+  const std::string type = http::LowerCase(Trimmed(text.substr(0, end)));
   if (const std::string_view error = TypeError(type); !error.empty()) return {{}, std::string(error)};
   text.remove_prefix(end);
   std::set<std::string> names;

@@ -1,7 +1,5 @@
 #include "api/v2/key_reply.h"
 
-#include <array>
-
 #include "base/go_json.h"
 #include "fmt/format.h"
 
