@@ -111,6 +111,9 @@ class Attempt final : public std::enable_shared_from_this<Attempt> {
     http::TlsHandshake::Start(
         loop_, http::NewTlsClientStream(loop_, std::move(stream), options_.tls, host_, {"h2"}),
         options_.deadline, [self = shared_from_this(), authority](StreamOr secured) {
+          if (absl::IsDeadlineExceeded(secured.status())) {
+            return self->FailHandshake("context deadline exceeded");
+          }
           if (!secured.ok()) return self->FailHandshake(secured.status().message());
           if ((*secured)->alpn() != "h2") {
             return self->FailHandshake("credentials: cannot check peer: missing selected ALPN property");

@@ -127,6 +127,9 @@ void Dialer::OnConnected(const boost::system::error_code& error) {
       loop_, NewTlsClientStream(loop_, std::move(stream), tls_.context, host_, tls_.protocols), deadline_,
       [self = shared_from_this()](absl::StatusOr<std::unique_ptr<ByteStream>> result) {
         self->handshake_.reset();
+        if (absl::IsDeadlineExceeded(result.status())) {
+          result = absl::UnavailableError("net/http: TLS handshake timeout");
+        }
         self->Finish(std::move(result));
       });
 }

@@ -60,7 +60,7 @@ std::unique_ptr<ByteStream> NewTlsServerStream(Loop& loop, std::unique_ptr<ByteS
 /// and the operations under way.
 class TlsHandshake final : public ByteStream::User, public std::enable_shared_from_this<TlsHandshake> {
  public:
-  /// The stream, ready to be used, or Unavailable: the stream's error, or "net/http: TLS handshake timeout".
+  /// The stream, ready to be used. Errors: Unavailable with the stream's error; DeadlineExceeded.
   using Done = absl::AnyInvocable<void(absl::StatusOr<std::unique_ptr<ByteStream>>)>;
 
   /// `done` is called once, not inside this call, unless `Cancel` comes first.

@@ -298,7 +298,7 @@ absl::Status SslContext::LoadCertificate() {
   if (!content.ok()) return content.status();
   ERR_clear_error();
   const KeyPtr key(PEM_read_bio_PrivateKey(Over(*content).get(), nullptr, &NoPassphrase, nullptr));
-  const bool none = key == nullptr && AtEnd();
+  const bool none = content->find("-----BEGIN ") == std::string::npos;
   ERR_clear_error();
   if (key == nullptr) {
     return Bad(none ? "tls: failed to find any PEM data in key input" : "tls: failed to parse private key",

@@ -141,6 +141,8 @@ class TlsCore final : public ByteStream::User, public std::enable_shared_from_th
   std::string output_;
   size_t output_begin_ = 0;  // of what was not sent yet
 
+  bool something_came_ = false;
+  bool answered_plainly_ = false;  // by a server that knows no TLS
   bool established_ = false;
   bool end_received_ = false;  // close_notify
   bool stream_ended_ = false;
@@ -254,6 +256,8 @@ bool TlsCore::Explain(int result) {
   const unsigned long error = ERR_peek_error();
   if (stream_ended_ && (error == 0 || ERR_GET_REASON(error) == SSL_R_UNEXPECTED_EOF_WHILE_READING)) {
     Break(stream_broken_ ? "read: connection reset by peer" : (established_ ? "unexpected EOF" : "EOF"));
+  } else if (answered_plainly_ && context_->side() == SslContext::Side::kClient) {
+    Break("http: server gave HTTP response to HTTPS client");
   } else {
     Break(TlsErrorText(ssl_, verification_.refused));
   }
@@ -328,6 +332,9 @@ void TlsCore::OnRead(size_t size, bool broken) {
   }
   input_begin_ = 0;
   input_end_ = size;
+  if (!std::exchange(something_came_, true)) {
+    answered_plainly_ = std::string_view(input_.get(), size).starts_with("HTTP/");
+  }
   AdaptInput(size);
   Advance();
 }
@@ -527,7 +534,7 @@ std::shared_ptr<TlsHandshake> TlsHandshake::Start(Loop& loop, std::unique_ptr<By
       const std::shared_ptr<TlsHandshake> self = weak.lock();
       if (self == nullptr || self->stream_ == nullptr) return;
       self->timer_ = 0;
-      self->Finish(absl::UnavailableError("net/http: TLS handshake timeout"));
+      self->Finish(absl::DeadlineExceededError("TLS handshake timeout"));
     });
   }
   return handshake;
