@@ -23,6 +23,8 @@ constexpr size_t kMaxDiscoveryBytes = size_t{4} << 20;
 constexpr std::chrono::seconds kShutdownGrace(1);
 /// Open files that are no client's and no member's connection.
 constexpr uint64_t kOtherFiles = 150;
+/// More than the largest form that a member takes.
+constexpr size_t kMaxFormBytes = 11 << 20;
 /// What a message has beside the keys and values that --max-request-bytes bounds.
 constexpr size_t kMessageOverhead = 512 << 10;
 
@@ -145,8 +147,8 @@ class Proxy {
     options.cors = config_.cors;
     options.host_whitelist = config_.host_whitelist;
     options.max_grpc_bytes = config_.max_request_bytes + kMessageOverhead;
-    // JSON has bytes in base64 and names in full: as of a member's gateway.
-    options.max_body_bytes = 2 * options.max_grpc_bytes;
+    // JSON has bytes in base64 and names in full.
+    options.max_body_bytes = std::max(kMaxFormBytes, 2 * options.max_grpc_bytes);
     // Each exchange takes a client's connection and a member's.
     options.max_exchanges = (std::max(RaiseFileLimit(), 2 * kOtherFiles) - kOtherFiles) / 2;
     options.env = &PosixEnv();
