@@ -531,6 +531,8 @@ std::optional<MonotonicTime> Http1Session::Tick(MonotonicTime now) {
   std::optional<MonotonicTime> at;
   if (end_received_) {
     if (exchange_ == nullptr) return std::nullopt;
+    // What is on its way has its time; where both sides are closed, the system says so when it is written.
+    if (!output_.empty()) return now + kHalfClosedWait;
     at = *end_received_ + kHalfClosedWait;
   } else if (exchange_ != nullptr && exchange_->started) {
     return std::nullopt;

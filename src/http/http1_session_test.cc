@@ -337,6 +337,26 @@ TEST_F(Http1SessionTest, AHalfClosedClientIsNotWaitedForLong) {
   EXPECT_TRUE(driver().finished());
 }
 
+TEST_F(Http1SessionTest, AHalfClosedClientGetsALongAnswerAsSlowlyAsItTakesIt) {
+  Exchange(Get("/hold"));
+  driver().Block();
+  OnHeld([](ResponseWriter& writer) {
+    writer.SendHead(200, {{"content-length", "8"}});
+    writer.Send("half");
+  });
+  driver().ProduceOnce();
+  driver().FeedEnd();
+  driver().Advance(std::chrono::minutes(1));
+  EXPECT_EQ(handler_.aborted, 0);
+  driver().Unblock();
+  EXPECT_THAT(OnHeld([](ResponseWriter& writer) {
+                writer.Send("half");
+                writer.End();
+              }),
+              EndsWith("halfhalf"));
+  EXPECT_TRUE(driver().finished());
+}
+
 TEST_F(Http1SessionTest, TellsASlowWriterWhenItMayGoOn) {
   Exchange(Get("/hold"));
   driver().Block();
