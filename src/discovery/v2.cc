@@ -116,7 +116,8 @@ class Session {
       }
       const std::string* const location = response->Find("location");
       if (location == nullptr) return absl::FailedPreconditionError("client: Location header not set");
-      request.url = location->starts_with('/') ? server_ + *location : *location;
+      const size_t path = request.url.find('/', request.url.find("://") + 3);
+      request.url = location->starts_with('/') ? request.url.substr(0, path) + *location : *location;
     }
     return absl::FailedPreconditionError("client: too many redirects");
   }

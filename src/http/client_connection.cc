@@ -62,7 +62,6 @@ void ClientExchange::Start() {
     absl::StatusOr<HttpUrl> proxy = ParseHttpUrl(request_.proxy);
     if (!proxy.ok()) return Fail(proxy.status());
     proxy_ = *std::move(proxy);
-    if (url_.secure) return Fail(absl::InvalidArgumentError("https through a proxy is not available"));
   }
   if (absl::Status status = CheckRequest(request_); !status.ok()) return Fail(status);
   Arm();
@@ -71,12 +70,14 @@ void ClientExchange::Start() {
 }
 
 std::string ClientExchange::Server() const {
-  if (proxy_) return fmt::format("proxy {}", proxy_->authority);
-  return url_.secure ? fmt::format("https://{}", url_.authority) : url_.authority;
+  const std::string server = url_.secure ? fmt::format("https://{}", url_.authority) : url_.authority;
+  if (!proxy_) return server;
+  return url_.secure ? fmt::format("proxy {} {}", proxy_->authority, server)
+                     : fmt::format("proxy {}", proxy_->authority);
 }
 
 std::string ClientExchange::Target() const {
-  return proxy_ ? fmt::format("http://{}{}", url_.authority, url_.target) : url_.target;
+  return proxy_ && !url_.secure ? fmt::format("http://{}{}", url_.authority, url_.target) : url_.target;
 }
 
 void ClientExchange::Dial() {
@@ -84,19 +85,30 @@ void ClientExchange::Dial() {
   const MonotonicTime deadline =
       timeout.count() > 0 ? pool_->loop().clock().Now() + timeout : MonotonicTime::max();
   const HttpUrl& server = proxy_ ? *proxy_ : url_;
-  DialTls tls;
-  if (server.secure) {
-    const std::shared_ptr<const TlsContext>& own = pool_->options().tls;
-    tls = {own != nullptr ? own : TlsContext::SystemClient(), {"http/1.1"}};
-  }
   dialer_ = Dialer::Start(
       pool_->loop(), server.host, server.port, deadline,
-      [self = shared_from_this()](absl::StatusOr<std::unique_ptr<ByteStream>> stream) {
+      [self = shared_from_this(), deadline](absl::StatusOr<std::unique_ptr<ByteStream>> stream) {
         self->dialer_.reset();
         if (!stream.ok()) return self->FailToDial(stream.status());
+        if (self->proxy_ && self->url_.secure) return self->Tunnel(*std::move(stream), deadline);
         self->Attach(std::make_shared<ClientConnection>(self->pool_, *std::move(stream), self->Server()));
       },
-      std::move(tls));
+      server.secure ? Tls() : DialTls{});
+}
+
+DialTls ClientExchange::Tls() const {
+  const std::shared_ptr<const TlsContext>& own = pool_->options().tls;
+  return {own != nullptr ? own : TlsContext::SystemClient(), {"http/1.1"}};
+}
+
+void ClientExchange::Tunnel(std::unique_ptr<ByteStream> stream, MonotonicTime deadline) {
+  tunnel_ = ProxyTunnel::Start(
+      pool_->loop(), std::move(stream), {url_.host, url_.port, Tls()}, deadline,
+      [self = shared_from_this()](absl::StatusOr<std::unique_ptr<ByteStream>> result) {
+        self->tunnel_.reset();
+        if (!result.ok()) return self->Fail(result.status());
+        self->Attach(std::make_shared<ClientConnection>(self->pool_, *std::move(result), self->Server()));
+      });
 }
 
 void ClientExchange::FailToDial(const absl::Status& status) {
@@ -112,6 +124,7 @@ void ClientExchange::Attach(std::shared_ptr<ClientConnection> connection) {
 std::shared_ptr<ResponseSink> ClientExchange::Detach() {
   if (timer_ != 0) pool_->loop().CancelTimer(std::exchange(timer_, 0));
   if (std::shared_ptr<Dialer> dialer = std::move(dialer_)) dialer->Cancel();
+  if (std::shared_ptr<ProxyTunnel> tunnel = std::move(tunnel_)) tunnel->Cancel();
   if (std::shared_ptr<ClientConnection> connection = std::move(connection_)) connection->Close();
   source_.reset();
   pool_->OnEnded(this);

@@ -8,6 +8,7 @@
 #include "http/client.h"
 #include "http/dialer.h"
 #include "http/output_queue.h"
+#include "http/proxy_tunnel.h"
 #include "http/url.h"
 
 namespace kvorum::http {
@@ -66,6 +67,9 @@ class ClientExchange final : public Exchange, public std::enable_shared_from_thi
   std::string Server() const;
   void Dial();
   void FailToDial(const absl::Status& status);
+  DialTls Tls() const;
+  /// Behind the proxy, to the server.
+  void Tunnel(std::unique_ptr<ByteStream> stream, MonotonicTime deadline);
   void Attach(std::shared_ptr<ClientConnection> connection);
   /// Sink and everything else let go; the sink, to tell it the end.
   std::shared_ptr<ResponseSink> Detach();
@@ -82,6 +86,7 @@ class ClientExchange final : public Exchange, public std::enable_shared_from_thi
   HttpUrl url_;
   std::optional<HttpUrl> proxy_;
   std::shared_ptr<Dialer> dialer_;                // while dialling
+  std::shared_ptr<ProxyTunnel> tunnel_;           // behind the proxy, likewise
   std::shared_ptr<ClientConnection> connection_;  // null before and after
   bool repeated_ = false;
   bool paused_ = false;

@@ -165,7 +165,8 @@ TEST_F(ClientTest, SaysWhyItCannotConnect) {
 
 TEST_F(ClientTest, AsksAProxyForTheWholeUrl) {
   RawServer proxy([](int fd) {
-    for (std::string head; !(head = RawServer::ReadUntil(fd, "\r\n\r\n")).empty();) {
+    for (int i = 0; i < 2; ++i) {
+      const std::string head = RawServer::ReadUntil(fd, "\r\n\r\n");
       RawServer::Send(fd, fmt::format("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{}", head.size(), head));
     }
   });
@@ -178,6 +179,26 @@ TEST_F(ClientTest, AsksAProxyForTheWholeUrl) {
   EXPECT_EQ(proxy.connections, 1);  // kept for both
   EXPECT_EQ(Call({.url = Url("/hello"), .proxy = "http://127.0.0.1:1"}).status().message(),
             "proxyconnect tcp: dial tcp 127.0.0.1:1: connect: connection refused");
+}
+
+TEST_F(ClientTest, SaysWhyAProxyOpensNoTunnel) {
+  const auto refusal = [this](std::string answer) {
+    RawServer proxy([&](int fd) {
+      const std::string head = RawServer::ReadUntil(fd, "\r\n\r\n");
+      EXPECT_EQ(head, "CONNECT a.test:443 HTTP/1.1\r\nhost: a.test:443\r\n\r\n");
+      RawServer::Send(fd, answer);
+    });
+    const absl::Status status =
+        Call({.url = "https://a.test/x", .proxy = "http://" + proxy.address()}).status();
+    EXPECT_TRUE(absl::IsUnavailable(status));
+    return std::string(status.message());
+  };
+  EXPECT_EQ(refusal("HTTP/1.1 403 Forbidden\r\nA: b\r\n\r\n"),
+            "proxyconnect tcp: the proxy answers 403 Forbidden");
+  EXPECT_EQ(refusal(""), "proxyconnect tcp: EOF");
+  EXPECT_EQ(refusal("SSH-2.0\r\n\r\n"), "proxyconnect tcp: malformed HTTP response");
+  EXPECT_EQ(refusal("HTTP/1.1 200 OK\r\n\r\nx"), "proxyconnect tcp: unexpected data behind the answer");
+  EXPECT_EQ(refusal("HTTP/1.1 200 OK\r\n" + std::string(70 << 10, 'x')), "proxyconnect tcp: header too long");
 }
 
 TEST_F(ClientTest, RefusesWhatIsNoRequest) {

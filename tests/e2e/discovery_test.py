@@ -3,6 +3,7 @@
 import http.server
 import os
 import socketserver
+import ssl
 import sys
 import threading
 
@@ -315,7 +316,148 @@ def members_ask_through_a_proxy():
         proxy.close()
 
 
+class TlsFront:
+    """Takes TLS connections, with a certificate of an authority of its own, and passes their bytes on. It is an HTTP
+    proxy, too, that opens tunnels to itself."""
+
+    def __init__(self, folder, port):
+        self.folder = folder
+        self.to_port = port
+        self.tunnels = []
+        self.authority = self._file("ca.pem")
+        self._openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days",
+                      "2", "-subj", "/CN=authority", "-keyout", self._file("ca.key"), "-out", self.authority)
+        for name in ("server", "client"):
+            self._openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj",
+                          f"/CN={name}", "-keyout", self._file(f"{name}.key"), "-out", self._file(f"{name}.csr"))
+            with open(self._file(f"{name}.ext"), "w", encoding="utf-8") as file:
+                file.write("subjectAltName=IP:127.0.0.1\n")
+            self._openssl("x509", "-req", "-in", self._file(f"{name}.csr"), "-CA", self.authority, "-CAkey",
+                          self._file("ca.key"), "-CAcreateserial", "-days", "2", "-extfile", self._file(f"{name}.ext"),
+                          "-out", self._file(f"{name}.pem"))
+        self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.tls.load_cert_chain(self._file("server.pem"), self._file("server.key"))
+        self.tls.set_alpn_protocols(["h2", "http/1.1"])
+        self.port = free_port()
+        self.listener = socket.create_server(("127.0.0.1", self.port))
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _file(self, name):
+        return os.path.join(self.folder, name)
+
+    @staticmethod
+    def _openssl(*arguments):
+        subprocess.run(["openssl", *arguments], check=True, capture_output=True)
+
+    def demand_certificates(self):
+        self.tls.verify_mode = ssl.CERT_REQUIRED
+        self.tls.load_verify_locations(self.authority)
+        return ["--discovery-cert", self._file("client.pem"), "--discovery-key", self._file("client.key")]
+
+    def close(self):
+        self.listener.close()
+
+    def _accept(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection):
+        try:
+            if connection.recv(1, socket.MSG_PEEK) == b"C":
+                head = b""
+                while not head.endswith(b"\r\n\r\n"):
+                    head += connection.recv(1)
+                self.tunnels.append(head.decode().splitlines()[0])
+                connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            inside = self.tls.wrap_socket(connection, server_side=True)
+            onward = socket.create_connection(("127.0.0.1", self.to_port))
+            threading.Thread(target=self._copy, args=(onward, inside), daemon=True).start()
+            self._copy(inside, onward)
+        except OSError:
+            connection.close()
+
+    @staticmethod
+    def _copy(source, target):
+        try:
+            while data := source.recv(65536):
+                target.sendall(data)
+        except OSError:
+            pass
+        for end in (source, target):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+
+def members_ask_over_tls():
+    with Service() as service, members_of(KVORUM3[:2]) as cluster:
+        front = TlsFront(service.folder, service.member.client_port)
+        flags = service.token(2)
+        url = flags[1].replace(f"http://{service.member.endpoint}", f"https://127.0.0.1:{front.port}")
+        flags = ["--discovery", url, "--discovery-proxy", f"http://127.0.0.1:{front.port}"]
+        os.environ["SSL_CERT_FILE"] = front.authority
+        cluster.members[0].start(found_by=flags[:2])
+        cluster.members[1].start(found_by=flags)
+        del os.environ["SSL_CERT_FILE"]
+        is_one_cluster(cluster)
+        assert set(front.tunnels) == {f"CONNECT 127.0.0.1:{front.port} HTTP/1.1"}, front.tunnels
+        stranger = cluster.new_member("kvorum")  # who does not know the authority
+        stranger.start(found_by=flags[:2])
+        wait_until(lambda: "failed to verify certificate" in stranger.log(), "the certificate is looked at")
+        assert stranger.terminate() == -signal.SIGTERM
+        front.close()
+
+
+def members_ask_over_tls_by_the_v3_protocol():
+    with Service() as service, members_of(KVORUM3[:2]) as cluster:
+        front = TlsFront(service.folder, service.member.client_port)
+        own = front.demand_certificates()
+        flags = service.v3_token(2)
+        flags[3] = f"https://127.0.0.1:{front.port}"
+        stranger = cluster.new_member("kvorum")
+        stranger.start(found_by=flags + own)
+        wait_until(lambda: "failed to verify certificate" in stranger.log(), "the certificate is looked at")
+        assert stranger.terminate() == -signal.SIGTERM
+        cluster.members.remove(stranger)
+        cluster.members[0].start(found_by=flags + own + ["--discovery-cacert", front.authority])
+        # Without a scheme: TLS because it is asked for.
+        flags[3] = f"127.0.0.1:{front.port}"
+        cluster.members[1].start(found_by=flags + own + ["--discovery-insecure-transport=false",
+                                                         "--discovery-insecure-skip-tls-verify"])
+        is_one_cluster(cluster)
+        front.close()
+
+
+def one_more_becomes_a_proxy():
+    with Service() as service, members_of(KVORUM3) as cluster:
+        flags = service.token(3)
+        for member in cluster.members:
+            member.start(found_by=flags)
+        is_one_cluster(cluster)
+        more = cluster.new_member("kvorum")
+        more.start(found_by=flags + ["--discovery-fallback=proxy"])
+        wait_until(lambda: said(more, "discovery cluster is full, falling back to proxy"), "the fall back")
+        wait_until(more.serves, "the proxy serves")
+        assert v2(more).put("/through", "the proxy").status == 201
+        assert v2(cluster.members[0]).get("/through", quorum=True).node["value"] == "the proxy"
+        assert os.listdir(more.directory) == ["proxy"], os.listdir(more.directory)
+        # It stays one, also without the service.
+        assert more.terminate() == -signal.SIGTERM
+        service.member.kill()
+        more.start(found_by=flags + ["--discovery-fallback=proxy"])
+        wait_until(more.serves, "the proxy serves again")
+        assert os.listdir(more.directory) == ["proxy"]
+
+
 run_tests([
+    members_ask_over_tls,
+    members_ask_over_tls_by_the_v3_protocol,
+    one_more_becomes_a_proxy,
     three_members_by_our_service,
     debians_etcd_by_our_service,
     three_members_by_etcds_key_space,
