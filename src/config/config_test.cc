@@ -165,6 +165,36 @@ TEST_F(ConfigLoad, ChecksDiscoveryInEtcdsWords) {
   EXPECT_EQ(ErrorOf({"--discovery-token=x"}), "both --discovery-token and --discovery-endpoints must be set");
   EXPECT_THAT(ErrorOf({"--discovery=http://a:1", "--discovery-cert=x"}),
               HasSubstr("both v2 discovery settings"));
+  EXPECT_EQ(ErrorOf({"--discovery-token=x", "--discovery-endpoints=a:1,"}),
+            "--discovery-endpoints must not contain empty endpoints");
+}
+
+TEST_F(ConfigLoad, AProxyMayComeOfV2DiscoveryAlone) {
+  Good({"--discovery=http://a:1", "--discovery-fallback=proxy"});
+  EXPECT_EQ(ErrorOf({"--discovery-token=x", "--discovery-endpoints=a:1", "--discovery-fallback=proxy"}),
+            "v2 proxy is deprecated, and --discovery-fallback can't be configured as \"proxy\"");
+  // What may become a proxy need not advertise anything.
+  Good({"--discovery=http://a:1", "--discovery-fallback=proxy", "--listen-client-urls=http://127.0.0.1:1"});
+  EXPECT_EQ(ErrorOf({"--discovery=http://a:1", "--listen-client-urls=http://127.0.0.1:1"}),
+            "--advertise-client-urls is required when --listen-client-urls is set explicitly");
+}
+
+TEST_F(ConfigLoad, UsersOfADiscoveryServiceHavePasswords) {
+  const auto with = [&](std::vector<std::string> flags) {
+    flags.insert(flags.end(), {"--discovery-token=x", "--discovery-endpoints=a:1"});
+    return flags;
+  };
+  Good(with({"--discovery-user=a", "--discovery-password=b"}));
+  Good(with({"--discovery-user=a:b"}));
+  for (const char* half : {"--discovery-user=a", "--discovery-password=b"}) {
+    EXPECT_EQ(ErrorOf(with({half})), "--discovery-user and --discovery-password must both be set");
+  }
+}
+
+TEST_F(ConfigLoad, ADiscoveryServiceNeedsTheV2Api) {
+  Good({"--serve-discovery"});
+  EXPECT_THAT(ErrorOf({"--serve-discovery", "--enable-v2=false"}), HasSubstr("needs the v2 API"));
+  EXPECT_THAT(ErrorOf({"--serve-discovery", "--v2-deprecation=write-only"}), HasSubstr("needs the v2 API"));
 }
 
 TEST_F(ConfigLoad, RefusesByNameWhatIsNotBuilt) {

@@ -37,7 +37,8 @@ absl::StatusOr<Value> ParseNumber(Kind kind, std::string_view text) {
 
 std::vector<std::string> SplitList(std::string_view text) {
   std::set<std::string> parts;
-  while (!text.empty()) {
+  if (text.empty()) return {};
+  while (true) {
     const size_t comma = text.find(',');
     parts.emplace(text.substr(0, comma));
     if (comma == std::string_view::npos) break;

@@ -67,8 +67,20 @@ void LogStarting(const config::Config& config, bool initialized, Logger& logger)
       {"compact-check-time-interval", config.compact_hash_check_time},
       {"auto-compaction-mode", config.auto_compaction_mode},
       {"auto-compaction-retention", config.auto_compaction_retention}, {"discovery-url", config.discovery},
-      {"discovery-proxy", config.discovery_proxy}, {"downgrade-check-interval", config.downgrade_check_time},
-      {"max-learners", config.max_learners}, {"v2-deprecation", config.v2_deprecation});
+      {"discovery-proxy", config.discovery_proxy}, {"discovery-token", config.discovery_token},
+      {"discovery-endpoints", config.discovery_endpoints},
+      {"discovery-dial-timeout", config.discovery_dial_timeout},
+      {"discovery-request-timeout", config.discovery_request_timeout},
+      {"discovery-keepalive-time", config.discovery_keepalive_time},
+      {"discovery-keepalive-timeout", config.discovery_keepalive_timeout},
+      {"discovery-insecure-transport", config.discovery_insecure_transport},
+      {"discovery-insecure-skip-tls-verify", config.discovery_insecure_skip_tls_verify},
+      {"discovery-cert", config.discovery_cert}, {"discovery-key", config.discovery_key},
+      {"discovery-cacert", config.discovery_cacert},
+      {"discovery-user", config.discovery_user.substr(0, config.discovery_user.find(':'))},
+      {"discovery-srv", config.discovery_srv}, {"serve-discovery", config.serve_discovery},
+      {"downgrade-check-interval", config.downgrade_check_time}, {"max-learners", config.max_learners},
+      {"v2-deprecation", config.v2_deprecation});
 }
 
 }  // namespace kvorum::cmd
