@@ -81,7 +81,10 @@ absl::Status Arguments::Set(const CommandFlag& flag, std::string_view text) {
                     "invalid syntax",
                     text, flag.name, text));
   }
-  values_.find(flag.name)->second = {.text = std::string(text), .given = true};
+  Value& value = values_.find(flag.name)->second;
+  const bool adds = flag.is_list && value.given && !value.text.empty();
+  value.text = adds ? fmt::format("{},{}", value.text, text) : std::string(text);
+  value.given = true;
   return absl::OkStatus();
 }
 

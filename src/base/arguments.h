@@ -19,7 +19,8 @@ struct CommandFlag {
   std::string_view default_value;
   std::string_view help;
   bool is_switch = false;
-  char shorthand = 0;  ///< `-w value`; 0: none
+  char shorthand = 0;    ///< `-w value`; 0: none
+  bool is_list = false;  ///< given again, it adds to what was given
 };
 
 /// What stands behind a command's name.

@@ -5,7 +5,9 @@
 #include "base/env.h"
 #include "base/json_logger.h"
 #include "base/status.h"
+#include "cmd/kvorum/gateway_command.h"
 #include "cmd/kvorum/initial_cluster.h"
+#include "cmd/kvorum/name_service.h"
 #include "cmd/kvorum/process.h"
 #include "cmd/kvorum/proxy_mode.h"
 #include "cmd/kvorum/server.h"
@@ -80,6 +82,11 @@ int RunMember(const config::Config& config, JsonLogger& logger, std::vector<std:
 }
 
 int RunMemberOrProxy(const config::Config& config, JsonLogger& logger, std::vector<std::string> arguments) {
+  if (const absl::Status names = UseNameServer(config.dns_server).status(); !names.ok()) {
+    KVORUM_LOG(logger, kFatal, "failed to verify flags",
+               {"error", fmt::format("--dns-server: {}", std::string(names.message()))});
+    return kExitFailure;
+  }
   const absl::StatusOr<bool> is_proxy = IsProxyMode(config, PosixEnv(), logger);
   if (!is_proxy.ok()) {
     KVORUM_LOG(logger, kFatal, "failed to start etcd", {"error", std::string(is_proxy.status().message())});
@@ -89,6 +96,7 @@ int RunMemberOrProxy(const config::Config& config, JsonLogger& logger, std::vect
 }
 
 int Run(const std::vector<std::string>& arguments) {
+  if (arguments.size() > 1 && arguments[1] == "gateway") return RunGatewayCommand(arguments);
   const std::span<const std::string> flags = std::span(arguments).subspan(arguments.empty() ? 0 : 1);
   const absl::StatusOr<config::CommandLine> command_line = config::ParseCommandLine(flags);
   if (!command_line.ok()) {

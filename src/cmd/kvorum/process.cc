@@ -2,7 +2,6 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <netdb.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -17,6 +16,9 @@
 
 #include "absl/time/clock.h"
 #include "base/check.h"
+#include "base/status.h"
+#include "fmt/format.h"
+#include "http/host_lookup.h"
 
 extern char** environ;
 
@@ -167,19 +169,11 @@ std::string DefaultHost() {
 }
 
 absl::StatusOr<std::string> ResolveHost(const std::string& host) {
-  for (const int family : {AF_INET, AF_INET6}) {
-    addrinfo hints{};
-    hints.ai_family = family;
-    hints.ai_socktype = SOCK_STREAM;
-    addrinfo* found = nullptr;
-    if (getaddrinfo(host.c_str(), nullptr, &hints, &found) != 0) continue;
-    char text[INET6_ADDRSTRLEN] = {};
-    const int error =
-        getnameinfo(found->ai_addr, found->ai_addrlen, text, sizeof(text), nullptr, 0, NI_NUMERICHOST);
-    freeaddrinfo(found);
-    if (error == 0) return family == AF_INET6 ? fmt::format("[{}]", text) : std::string(text);
+  KVORUM_ASSIGN_OR_RETURN(const std::vector<std::string> addresses, http::LookupHost(host));
+  for (const std::string& address : addresses) {
+    if (address.find(':') == std::string::npos) return address;
   }
-  return absl::NotFoundError(fmt::format("lookup {}: no such host", host));
+  return fmt::format("[{}]", addresses.front());
 }
 
 absl::StatusOr<std::string> ResolveHostUntil(const std::string& host, MonotonicTime deadline) {

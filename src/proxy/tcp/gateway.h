@@ -22,8 +22,9 @@ struct Remote {
 struct GatewayOptions {
   std::string listen_address;  ///< "127.0.0.1:23790"
   std::vector<Remote> remotes;
-  std::chrono::nanoseconds retry_delay = std::chrono::minutes(1);
-  uint64_t seed = 0;  ///< of the draws by weight
+  std::chrono::nanoseconds retry_delay = std::chrono::minutes(1);  ///< of servers that did not answer
+  uint64_t seed = 0;                                               ///< of the draws by weight
+  size_t max_connections = 0;  ///< more wait until some end; 0: as many as the process may have files for
   Logger* logger = &NullLogger();
 };
 
