@@ -1,5 +1,6 @@
 #include "config/config.h"
 
+#include <algorithm>
 #include <set>
 
 #include "absl/strings/str_join.h"
@@ -284,7 +285,7 @@ Loaded Load(const CommandLine& command_line, const Sources& sources) {
 }
 
 absl::StatusOr<std::map<std::string, std::vector<Url>>> ParseCluster(std::string_view text) {
-  std::map<std::string, std::string> texts;
+  std::map<std::string, std::vector<Url>> cluster;
   std::string_view rest = text;
   while (!rest.empty()) {
     const size_t comma = rest.find(',');
@@ -293,19 +294,16 @@ absl::StatusOr<std::map<std::string, std::vector<Url>>> ParseCluster(std::string
     if (part.empty()) continue;
     const size_t equals = part.find('=');
     const std::string name(part.substr(0, equals));
-    const std::string_view url = equals == std::string_view::npos ? "" : part.substr(equals + 1);
-    std::string& list = texts[name];
-    if (url.empty() && list.empty()) {
+    const std::string_view text_of_url = equals == std::string_view::npos ? "" : part.substr(equals + 1);
+    std::vector<Url>& urls = cluster[name];
+    if (text_of_url.empty() && urls.empty()) {
       return Invalid(fmt::format("empty URL given for {}", Quoted(name)));
     }
-    if (!list.empty()) list += ',';
-    list += url;
+    KVORUM_ASSIGN_OR_RETURN(Url url, ParseUrl(text_of_url));
+    urls.push_back(std::move(url));
   }
-  std::map<std::string, std::vector<Url>> cluster;
-  for (const auto& [name, list] : texts) {
-    KVORUM_ASSIGN_OR_RETURN(std::vector<Url> urls, ParseUrls(list));
-    cluster.emplace(name, std::move(urls));
-  }
+  // Doubles stay, for a member must not start with them.
+  for (auto& [name, urls] : cluster) std::sort(urls.begin(), urls.end());
   return cluster;
 }
 
