@@ -113,6 +113,9 @@ std::string UsageText() {
 
   kvorum --config-file
     Path of a YAML file with the configuration; flags and environment are ignored then.
+
+  kvorum gateway
+    Pass TCP connections on to members.
 )";
 }
 

@@ -292,5 +292,12 @@ TEST_F(ConfigLoad, ReadsLogRotation) {
   EXPECT_FALSE(ParseLogRotation(R"({"maxsize": "2"})").ok());
 }
 
+TEST(ConfigParseCluster, KeepsDoubles) {
+  const auto cluster =
+      ParseCluster("b=http://1.1.1.1:2,a=http://1.1.1.1:1,b=http://1.1.1.1:1,b=http://1.1.1.1:2").value();
+  EXPECT_EQ(JoinUrls(cluster.at("b")), "http://1.1.1.1:1,http://1.1.1.1:2,http://1.1.1.1:2");
+  EXPECT_EQ(JoinUrls(cluster.at("a")), "http://1.1.1.1:1");
+}
+
 }  // namespace
 }  // namespace kvorum::config
