@@ -19,6 +19,11 @@ namespace {
 /// Unsent bytes that the system may hold for a connection. More would only stand before a frame that is
 /// urgent, such as a watch event behind a large reply.
 constexpr int kUnsentBytes = 256 << 10;
+/// The other machine is asked whether it is there after so much silence, and counts as gone after a minute: a
+/// watch through a machine that lost its power would else wait for ever.
+constexpr int kSilenceSeconds = 30;
+constexpr int kProbeSeconds = 10;
+constexpr int kProbes = 3;
 
 std::string RemoteName(const sockaddr_storage& address) {
   char text[INET6_ADDRSTRLEN];
@@ -50,6 +55,9 @@ class SocketStream final : public ByteStream {
       const int on = 1;
       setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
       setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+      setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &kSilenceSeconds, sizeof kSilenceSeconds);
+      setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &kProbeSeconds, sizeof kProbeSeconds);
+      setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &kProbes, sizeof kProbes);
       setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &kUnsentBytes, sizeof kUnsentBytes);
     }
     boost::system::error_code error;

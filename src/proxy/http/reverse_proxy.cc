@@ -175,7 +175,9 @@ class MetricsHandler final : public http::Handler {
 };
 
 http::ClientOptions ClientOptionsOf(const ReverseProxyOptions& options) {
-  return {.dial_timeout = options.dial_timeout, .max_idle_connections = kMaxIdleConnections};
+  return {.dial_timeout = options.dial_timeout,
+          .max_idle_connections = kMaxIdleConnections,
+          .tls = options.client_tls};
 }
 
 class ReverseProxyImpl final : public ReverseProxy {
@@ -184,7 +186,8 @@ class ReverseProxyImpl final : public ReverseProxy {
       : options_(options),
         metrics_(options.metrics),
         clients_(*options.loops, ClientOptionsOf(options)),
-        member_client_(&options.loops->at(0), {.dial_timeout = options.dial_timeout}),
+        member_client_(&options.loops->at(0),
+                       {.dial_timeout = options.dial_timeout, .tls = options.peer_tls}),
         director_(std::make_shared<Director>(Director::Options{.failure_wait = options.failure_wait,
                                                                .seed = SystemEntropy(),
                                                                .executor = &executor_,

@@ -32,12 +32,13 @@ struct ReverseProxyOptions {
   std::vector<std::string> host_whitelist = {"*"};                   ///< --host-whitelist
   size_t max_body_bytes = 4 << 20;                                   ///< of a request; more: 413
   size_t max_kept_bytes = 256 << 20;                                 ///< of all requests' bodies; more: 503
-  size_t max_grpc_bytes = 2 << 20;                     ///< of a gRPC request; more: ResourceExhausted
-  size_t max_exchanges = 32 << 10;                     ///< with members at a time; more: 503
-  std::shared_ptr<const http::TlsContext> client_tls;  ///< towards members' client URLs; null: without
-  std::shared_ptr<const http::TlsContext> peer_tls;    ///< towards their peer URLs
-  Env* env = nullptr;                                  ///< borrowed
-  http::LoopGroup* loops = nullptr;                    ///< borrowed; the clients' loops
+  size_t max_grpc_bytes = 2 << 20;  ///< of a gRPC request; more: ResourceExhausted
+  size_t max_exchanges = 32 << 10;  ///< with members at a time; more: 503
+  std::shared_ptr<const http::TlsContext>
+      client_tls;  ///< towards members' client URLs of https; null: the system's authorities
+  std::shared_ptr<const http::TlsContext> peer_tls;  ///< the same, towards their peer URLs
+  Env* env = nullptr;                                ///< borrowed
+  http::LoopGroup* loops = nullptr;                  ///< borrowed; the clients' loops
   Logger* logger = &NullLogger();
   metrics::Registry* metrics = nullptr;
 };
