@@ -117,6 +117,7 @@ struct V2Event {
   std::string path;
   std::string value;  ///< of the node; none after a removal
   bool dir = false;
+  int64_t expires = 0;    ///< of the node, Unix nanoseconds; 0: never
   Instant seen = kNever;  ///< as Revision::seen
 };
 
@@ -127,10 +128,9 @@ struct V2WatchHistory {
   std::string path;  ///< the store's
   bool recursive = false;
   bool stream = false;
-  uint64_t wait_index = 0;    ///< 0: what comes next
-  uint64_t start_index = 0;   ///< X-Etcd-Index of the answer: the store's when the watch began
-  bool from_history = false;  ///< answered at once with an event of the past: a stream gets no more after it
-  int error_code = 0;         ///< 401: the history was cleared
+  uint64_t wait_index = 0;   ///< 0: what comes next
+  uint64_t start_index = 0;  ///< X-Etcd-Index of the answer: the store's when the watch began
+  int error_code = 0;        ///< 401: the history was cleared
   std::vector<V2Event> events;
   bool open_at_end = false;  ///< as WatchHistory::open_at_end
 };

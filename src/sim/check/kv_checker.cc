@@ -12,6 +12,7 @@
 #include "sim/check/describe.h"
 #include "sim/check/kv_execute.h"
 #include "sim/check/kv_orphans.h"
+#include "sim/check/sights.h"
 
 namespace kvorum::sim {
 namespace {
@@ -75,36 +76,6 @@ std::vector<int64_t> NamedRevisions(const Operation::Request& request) {
   if (const auto* txn = std::get_if<TxnRequest>(&request)) Named(*txn, &revisions);
   return revisions;
 }
-
-/// Something that shows that a revision was there by some time.
-struct Sight {
-  Instant when = 0;
-  int64_t revision = 0;
-  size_t operation = kNobody;  // kNobody: it was seen, by whomever
-};
-
-/// Which revision was certainly there at a time.
-class Floors {
- public:
-  void Add(Sight sight) { sights_.push_back(sight); }
-  void Finish() {
-    std::sort(sights_.begin(), sights_.end(), [](const Sight& a, const Sight& b) { return a.when < b.when; });
-    for (size_t i = 1; i < sights_.size(); ++i) {
-      if (sights_[i].revision >= sights_[i - 1].revision) continue;
-      sights_[i].revision = sights_[i - 1].revision;
-      sights_[i].operation = sights_[i - 1].operation;
-    }
-  }
-  /// The newest of what was shown before `when`; revision 1 without any.
-  Sight Before(Instant when) const {
-    const auto after = std::lower_bound(sights_.begin(), sights_.end(), when,
-                                        [](const Sight& sight, Instant t) { return sight.when < t; });
-    return after == sights_.begin() ? Sight{.when = 0, .revision = 1, .operation = kNobody} : *(after - 1);
-  }
-
- private:
-  std::vector<Sight> sights_;
-};
 
 class Checker {
  public:
@@ -189,32 +160,24 @@ class Checker {
     std::vector<Sight> sights;
     for (const Revision& revision : history_.revisions) {
       if (revision.seen != kNever && revision.revision <= model_.last_revision()) {
-        sights.push_back({.when = revision.seen, .revision = revision.revision, .operation = kNobody});
+        sights.push_back({.when = revision.seen, .place = revision.revision, .operation = kNobody});
       }
     }
     for (const WatchHistory& watch : history_.watches) {
       for (size_t i = 0; i < std::min(watch.responses.size(), watch.received.size()); ++i) {
         const int64_t revision = watch.responses[i].header().revision();
         if (revision < 1 || revision > model_.last_revision()) continue;
-        sights.push_back({.when = watch.received[i], .revision = revision, .operation = kNobody});
+        sights.push_back({.when = watch.received[i], .place = revision, .operation = kNobody});
       }
     }
     for (size_t i = 0; i < places_.size(); ++i) {
       if (places_[i] == 0) continue;
-      const Sight sight{.when = op(i).returned, .revision = places_[i], .operation = i};
+      const Sight sight{.when = op(i).returned, .place = places_[i], .operation = i};
       sights.push_back(sight);
       by_member_[op(i).member.value()].Add(sight);
     }
-    // The earliest sight of each revision or a later one.
-    deadlines_.assign(static_cast<size_t>(model_.last_revision() + 1), Sight{.when = kNever});
-    for (const Sight& sight : sights) {
-      Sight& deadline = deadlines_[static_cast<size_t>(sight.revision)];
-      if (sight.when < deadline.when) deadline = sight;
-      floors_.Add(sight);
-    }
-    for (size_t r = deadlines_.size() - 1; r > 0; --r) {
-      if (deadlines_[r].when < deadlines_[r - 1].when) deadlines_[r - 1] = deadlines_[r];
-    }
+    deadlines_ = Deadlines(sights, model_.last_revision());
+    for (const Sight& sight : sights) floors_.Add(sight);
     floors_.Finish();
     for (auto& [member, floors] : by_member_) floors.Finish();
   }
@@ -246,11 +209,11 @@ class Checker {
     for (size_t i = 0; i < places_.size(); ++i) {
       if (places_[i] == 0) continue;
       const bool alone = IsSerializable(op(i).request);
-      const Sight floor =
-          alone ? by_member_.at(op(i).member.value()).Before(op(i).invoked) : floors_.Before(op(i).invoked);
-      if (places_[i] > floor.revision || (places_[i] == floor.revision && !wrote_[i])) continue;
+      const Sight floor = alone ? by_member_.at(op(i).member.value()).Before(op(i).invoked, 1)
+                                : floors_.Before(op(i).invoked, 1);
+      if (places_[i] > floor.place || (places_[i] == floor.place && !wrote_[i])) continue;
       Report("{} is at revision {}, although revision {} was {} before it began{}", Text(i), places_[i],
-             floor.revision, Shower(floor), alone ? ", by the same member" : "");
+             floor.place, Shower(floor), alone ? ", by the same member" : "");
     }
   }
 
@@ -329,15 +292,15 @@ class Checker {
     }
     const int64_t newest = named.empty() ? 0 : *std::max_element(named.begin(), named.end());
     const Sight floor = FloorOf(i);
-    if (floor.revision >= newest) {
-      Report("{} was refused ({}), although revision {} was {} before", Text(i), op(i).error, floor.revision,
+    if (floor.place >= newest) {
+      Report("{} was refused ({}), although revision {} was {} before", Text(i), op(i).error, floor.place,
              Shower(floor));
     }
   }
 
   /// At some revision that can have been the last one meanwhile, a key has to be missing.
   void CheckRefusedAsMissing(size_t i) {
-    for (int64_t revision = FloorOf(i).revision; revision <= model_.last_revision(); ++revision) {
+    for (int64_t revision = FloorOf(i).place; revision <= model_.last_revision(); ++revision) {
       const size_t maker = verdict_.maker(revision);
       if (maker != kNobody && op(maker).outcome == Outcome::kAnswered && op(maker).invoked > op(i).returned) {
         break;
@@ -348,9 +311,9 @@ class Checker {
   }
 
   Sight FloorOf(size_t i) const {
-    if (!IsSerializable(op(i).request)) return floors_.Before(op(i).invoked);
+    if (!IsSerializable(op(i).request)) return floors_.Before(op(i).invoked, 1);
     const auto member = by_member_.find(op(i).member.value());
-    return member == by_member_.end() ? Floors().Before(0) : member->second.Before(op(i).invoked);
+    return member == by_member_.end() ? Floors().Before(0, 1) : member->second.Before(op(i).invoked, 1);
   }
 
   const History& history_;

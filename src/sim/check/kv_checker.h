@@ -5,11 +5,10 @@
 #include <vector>
 
 #include "sim/check/kv_model.h"
+#include "sim/check/sights.h"
 #include "sim/history.h"
 
 namespace kvorum::sim {
-
-inline constexpr size_t kNobody = static_cast<size_t>(-1);
 
 /// A revision that only the end of a lease explains: it deletes all of its keys, and no request did it.
 struct LeaseEnd {
