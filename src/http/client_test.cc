@@ -179,6 +179,7 @@ TEST_F(ClientTest, AsksAProxyForTheWholeUrl) {
   EXPECT_EQ(proxy.connections, 1);  // kept for both
   EXPECT_EQ(Call({.url = Url("/hello"), .proxy = "http://127.0.0.1:1"}).status().message(),
             "proxyconnect tcp: dial tcp 127.0.0.1:1: connect: connection refused");
+  client_.Stop();  // or the kept connection holds the proxy
 }
 
 TEST_F(ClientTest, SaysWhyAProxyOpensNoTunnel) {

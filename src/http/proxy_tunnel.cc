@@ -100,6 +100,9 @@ void ProxyTunnel::OnAnswer() {
       NewTlsClientStream(loop_, std::move(stream_), server_.tls.context, server_.host, server_.tls.protocols),
       deadline_, [self = shared_from_this()](auto result) {
         self->handshake_.reset();
+        if (absl::IsDeadlineExceeded(result.status())) {
+          result = absl::UnavailableError("net/http: TLS handshake timeout");
+        }
         self->Finish(std::move(result));
       });
 }

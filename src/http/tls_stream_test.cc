@@ -75,16 +75,16 @@ class End final : public ByteStream::User, public std::enable_shared_from_this<E
   }
 
   std::string AwaitBytes(size_t count) {
-    return Await([this, count] { return received_.size() >= count; });
+    return Await([this, count]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return received_.size() >= count; });
   }
   /// "end", "broken".
   std::string AwaitEnd() {
-    Await([this] { return !end_.empty(); });
+    Await([this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !end_.empty(); });
     absl::MutexLock lock(&mutex_);
     return end_;
   }
   void AwaitReadable() {
-    Await([this] { return readable_; });
+    Await([this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return readable_; });
   }
   void AwaitBlocked() {
     bool blocked = false;
