@@ -13,6 +13,8 @@ import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 from cluster import *  # pylint: disable=wildcard-import,unused-wildcard-import,wrong-import-position
+from discovery import *  # pylint: disable=wildcard-import,unused-wildcard-import,wrong-import-position
+from dnsmasq import Dns, host, srv  # pylint: disable=wrong-import-position
 from proxy import Proxy  # pylint: disable=wrong-import-position
 from v2 import *  # pylint: disable=wildcard-import,unused-wildcard-import,wrong-import-position
 
@@ -485,6 +487,45 @@ def a_directory_stays_what_it_was():
         assert "server has been already initialized" in member.log()
 
 
+def members_are_found_by_a_discovery_token():
+    """A proxy waits until there are all, takes the place of none, and asks no more."""
+    with Service() as service, Cluster(["kvorum"] * 3) as cluster:
+        token = service.token(3)
+        proxy = Proxy("kvorum", cluster, found_by=token)
+        proxy.launch()
+        for member in cluster.members:
+            member.start(found_by=token)
+        with proxy:
+            is_one_cluster(cluster)
+            assert v2(proxy).put("/a", "1").status == 201
+            service.member.kill()
+            proxy.kill()
+            proxy.start()
+            assert "discovery token ignored since the proxy has already been initialized" in proxy.log()
+            assert v2(proxy).get("/a").node["value"] == "1"
+
+
+def members_are_found_by_dns():
+    with three() as cluster:
+        cluster.start()
+        records = [host("m.d.test")]
+        records += [srv("etcd-server", "d.test", "m.d.test", m.listen_port, 0, 0) for m in cluster.members]
+        with Dns(records) as dns:
+            found_by = ["--discovery-srv=d.test", f"--dns-server={dns.address}"]
+            with Proxy("kvorum", cluster, found_by=found_by) as proxy:
+                assert len(proxy.endpoints()) == 3
+                assert v2(proxy).put("/a", "1").status == 201
+
+
+def waiting_for_a_discovery_token_ends_with_a_signal():
+    with Service() as service, Cluster(["kvorum"]) as cluster:
+        proxy = Proxy("kvorum", cluster, found_by=service.token(3))
+        proxy.launch()
+        wait_until(lambda: "more" in proxy.log() or "needed" in proxy.log(), "the proxy waits for members")
+        assert proxy.terminate() == -signal.SIGTERM
+        assert not os.path.exists(proxy.directory)
+
+
 def wrong_inputs_are_told():
     def fails(wanted, *flags, directory=None):
         with tempfile.TemporaryDirectory(prefix="kvorum-proxy-") as folder:
@@ -538,7 +579,8 @@ TESTS = [
     writes_survive_members_that_die, writes_survive_etcd_members_that_die, a_dead_follower_is_not_noticed,
     members_are_replaced_under_load, v3_watches_go_on_when_members_die, long_polls_and_streams_pass,
     a_read_timeout_ends_what_is_silent, a_frozen_member_is_left_in_time, a_client_that_does_not_read_holds_little,
-    huge_bodies_are_refused, thousands_wait, a_directory_stays_what_it_was, wrong_inputs_are_told,
+    huge_bodies_are_refused, thousands_wait, a_directory_stays_what_it_was, members_are_found_by_a_discovery_token,
+    members_are_found_by_dns, waiting_for_a_discovery_token_ends_with_a_signal, wrong_inputs_are_told,
     a_read_only_proxy_serves_reads_of_v3
 ]
 

@@ -13,7 +13,8 @@ from v2 import LOST, V2Client
 class Proxy:
     """One process in proxy mode, in a folder of its own. Looks like a member to clients."""
 
-    def __init__(self, kind, cluster, flags=(), mode="on"):
+    def __init__(self, kind, cluster, flags=(), mode="on", found_by=None):
+        """`found_by`: flags that say who the members are, instead of their list."""
         self.kind = kind
         self.name = "proxy"
         self.folder = tempfile.mkdtemp(prefix="kvorum-proxy-")
@@ -23,6 +24,7 @@ class Proxy:
         self.mode = mode
         self.flags = list(flags)
         self.members = cluster.initial_cluster()
+        self.found_by = found_by
         self.process = None
 
     def __enter__(self):
@@ -40,14 +42,20 @@ class Proxy:
 
     def command(self):
         command = [KVORUM if self.kind == "kvorum" else ETCD, "--data-dir", self.directory, "--listen-client-urls",
-                   f"http://{self.endpoint}", "--initial-cluster", self.members, "--proxy", self.mode]
+                   f"http://{self.endpoint}", "--proxy", self.mode]
+        command += ["--initial-cluster", self.members] if self.found_by is None else self.found_by
         return command + (["--logger=zap"] if self.kind == "etcd" else []) + self.flags
 
     def start(self):
-        with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        if not self.alive():
+            self.launch()
         wait_until(self.endpoints, "the proxy knows the members")
         return self
+
+    def launch(self):
+        """As start, but does not wait."""
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def endpoints(self):
         """The members' client URLs that it would use."""
