@@ -95,7 +95,7 @@ class Channel::Impl final : public std::enable_shared_from_this<Impl> {
   ClientConnection* Retire();
   void SweepLater();
   std::chrono::nanoseconds DialTime() const;
-  absl::StatusOr<std::shared_ptr<const http::TlsContext>> Tls(const Target& target);
+  std::shared_ptr<const http::TlsContext> Tls(const Target& target);
 
   WaitingList::iterator Wait(Waiting call);
   void SendWaiting();
@@ -243,11 +243,9 @@ std::chrono::nanoseconds Channel::Impl::DialTime() const {
   return std::min(options_.dial_timeout, std::max<std::chrono::nanoseconds>(share, kShortestDial));
 }
 
-absl::StatusOr<std::shared_ptr<const http::TlsContext>> Channel::Impl::Tls(const Target& target) {
+std::shared_ptr<const http::TlsContext> Channel::Impl::Tls(const Target& target) {
   if (!target.tls) return nullptr;
-  if (tls_ == nullptr) {
-    return absl::UnavailableError("dial: no TLS context");
-  }
+  if (tls_ == nullptr) tls_ = http::TlsContext::SystemClient();
   return tls_;
 }
 
@@ -264,9 +262,7 @@ void Channel::Impl::Dial() {
     if (attempt != attempt_) return;
     OnDialFailed(absl::UnavailableError(fmt::format("dial {}: i/o timeout", dialled_)));
   });
-  const auto tls = Tls(target);
-  if (!tls.ok()) return OnDialFailed(tls.status());
-  ConnectOptions connect{.tls = *tls, .deadline = deadline};
+  ConnectOptions connect{.tls = Tls(target), .deadline = deadline};
   connect.limits.max_receive_bytes = options_.max_receive_bytes;
   connect.limits.max_send_bytes = options_.max_send_bytes;
   connect.limits.stream_window = kStreamWindow;

@@ -55,7 +55,10 @@ bool IsPassedOn(std::string_view name) {
 class RelayedCall final : public http::RequestSink {
  public:
   RelayedCall(http::ResponseWriter& writer, const RelayOptions& options)
-      : writer_(writer), requests_(options.max_request_bytes), responses_(options.max_message_bytes) {}
+      : options_(options),
+        writer_(writer),
+        requests_(options.max_request_bytes),
+        responses_(options.max_message_bytes) {}
 
   void Begin(Channel& channel, const http::Request& request) {
     http::Headers metadata;
@@ -79,6 +82,7 @@ class RelayedCall final : public http::RequestSink {
     callbacks.on_writable = [this] {
       if (std::exchange(input_paused_, false)) writer_.ResumeInput();
     };
+    if (options_.before_answer) method_ = request.path;
     upstream_ = channel.OpenStream(request.path, std::move(callbacks), metadata, deadline);
   }
 
@@ -118,6 +122,7 @@ class RelayedCall final : public http::RequestSink {
     if (over_) return;
     if (absl::Status status = responses_.Feed(bytes); !status.ok()) return Finish(status);
     if (!head_sent_) return Finish(absl::InternalError("a response without a head"));
+    BeforeAnswer();
     writer_.Send(bytes);
     if (writer_.buffered() >= kHighWater) upstream_->Pause();
   }
@@ -125,6 +130,7 @@ class RelayedCall final : public http::RequestSink {
   void Finish(const absl::Status& status) {
     if (std::exchange(over_, true)) return;
     upstream_.reset();  // which is over, or shall be
+    BeforeAnswer();
     // The server's own words where it had any: they may say more than a status holds.
     if (trailers_.empty()) trailers_ = StatusTrailers(status);
     if (head_sent_) return writer_.End(trailers_);
@@ -134,6 +140,12 @@ class RelayedCall final : public http::RequestSink {
     writer_.SendOnlyHead(200, trailers_);
   }
 
+  void BeforeAnswer() {
+    if (options_.before_answer) options_.before_answer(method_);
+  }
+
+  const RelayOptions& options_;
+  std::string method_;  // where somebody wants to know it
   http::ResponseWriter& writer_;
   SizeCheck requests_;
   SizeCheck responses_;

@@ -15,6 +15,8 @@ struct RelayOptions {
   std::function<Channel&(http::Loop&)> channel;
   size_t max_message_bytes = 0x7fffffff;  ///< of a response's message
   size_t max_request_bytes = 0x7fffffff;  ///< of a request's message
+  /// Called before anything of a call's answer is passed on; may be null. Thread-safe.
+  std::function<void(std::string_view method)> before_answer;
 };
 
 /// Passes calls of any method through, byte by byte, as they come: metadata, deadline, messages both ways,

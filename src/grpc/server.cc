@@ -65,6 +65,7 @@ class Server::Impl {
     KVORUM_CHECK(added, "a method was added twice");
   }
 
+  bool Has(std::string_view path) const { return methods_.find(path) != methods_.end(); }
   std::vector<std::string> services() const { return {services_.begin(), services_.end()}; }
 
   std::unique_ptr<http::RequestSink> Start(const http::Request& request, http::ResponseWriter& writer) {
@@ -165,6 +166,8 @@ void Server::AddStream(std::string method, MethodKind kind, StreamMethod impleme
   KVORUM_CHECK(kind != MethodKind::kUnary, "{} is unary", method);
   impl_->Add(std::move(method), {kind, nullptr, std::move(implementation)});
 }
+
+bool Server::Has(std::string_view path) const { return impl_->Has(path); }
 
 std::vector<std::string> Server::services() const { return impl_->services(); }
 

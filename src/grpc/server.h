@@ -145,6 +145,8 @@ class Server final : public http::Handler {
   void AddUnary(std::string method, UnaryMethod implementation);
   void AddStream(std::string method, MethodKind kind, StreamMethod implementation);
 
+  /// Whether `path` was added: for a handler that gives other methods to somebody else.
+  bool Has(std::string_view path) const;
   /// Full service names, sorted.
   std::vector<std::string> services() const;
 
