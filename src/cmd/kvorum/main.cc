@@ -6,6 +6,7 @@
 #include "base/json_logger.h"
 #include "base/status.h"
 #include "cmd/kvorum/gateway_command.h"
+#include "cmd/kvorum/grpc_proxy_command.h"
 #include "cmd/kvorum/initial_cluster.h"
 #include "cmd/kvorum/name_service.h"
 #include "cmd/kvorum/process.h"
@@ -97,6 +98,7 @@ int RunMemberOrProxy(const config::Config& config, JsonLogger& logger, std::vect
 
 int Run(const std::vector<std::string>& arguments) {
   if (arguments.size() > 1 && arguments[1] == "gateway") return RunGatewayCommand(arguments);
+  if (arguments.size() > 1 && arguments[1] == "grpc-proxy") return RunGrpcProxyCommand(arguments);
   const std::span<const std::string> flags = std::span(arguments).subspan(arguments.empty() ? 0 : 1);
   const absl::StatusOr<config::CommandLine> command_line = config::ParseCommandLine(flags);
   if (!command_line.ok()) {
