@@ -8,6 +8,7 @@
 
 #include "api/v2/exchange.h"
 #include "api/v2/form.h"
+#include "api/v2/http_status.h"
 #include "base/check.h"
 #include "base/random.h"
 #include "base/status.h"
@@ -21,9 +22,6 @@ constexpr std::string_view kMethods = "GET,PUT,POST";
 constexpr std::string_view kStoreRoot = "/1";
 constexpr std::string_view kFormType = "application/x-www-form-urlencoded";
 constexpr size_t kMaxBodyBytes = 4096;
-constexpr int kBadRequest = 400;
-constexpr int kUnauthorized = 401;
-constexpr int kUnavailable = 503;
 
 /// 128 bits that nobody guesses.
 std::string NewToken() { return fmt::format("{:016x}{:016x}", SystemEntropy(), SystemEntropy()); }
@@ -85,7 +83,7 @@ class Making : public std::enable_shared_from_this<Making> {
 
   void Answer() {
     KVORUM_LOG(service_.logger, kInfo, "made a discovery token", {"token", token_}, {"size", size_});
-    exchange_->ReplyText(200, url_);
+    exchange_->ReplyText(kOk, url_);
   }
 
   /// Goes on with `next`, on the request's loop, when the log has it.
