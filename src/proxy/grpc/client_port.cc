@@ -8,21 +8,21 @@ namespace kvorum::proxy_grpc {
 constexpr uint32_t kWatchIdField = 2;
 
 bool ClientPort::HasRoom() {
-  if (on_way_.load() < kRoomBytes) return true;
+  if (on_way_.load() + outgoing_bytes_ < kRoomBytes) return true;
   room_wanted_.store(true);
   // It may have become less before the client's side could see the wish: nobody else takes it back then.
-  return on_way_.load() < kRoomBytes / 2 && room_wanted_.exchange(false);
+  return on_way_.load() + outgoing_bytes_ < kRoomBytes / 2 && room_wanted_.exchange(false);
 }
 
 void ClientPort::Send(int64_t watch_id, Bytes body) {
   if (ended_) return;
-  Message message{.watch_id = watch_id, .body = std::move(body)};
-  const size_t charge = Charge(message);
-  if (on_way_.fetch_add(charge) + charge > kMostBytes + message.body.size()) {
-    return End(absl::ResourceExhaustedError("etcdserver: the stream's responses are not being read"));
-  }
-  outgoing_.push_back(std::move(message));
+  outgoing_.push_back({.watch_id = watch_id, .body = std::move(body)});
+  const size_t charge = Charge(outgoing_.back());
+  outgoing_bytes_ += charge;
   if (!std::exchange(listed_, true)) office_->List(shared_from_this());
+  if (outgoing_bytes_ - charge + on_way_.load(std::memory_order_relaxed) > kMostBytes) {
+    End(absl::ResourceExhaustedError("etcdserver: the stream's responses are not being read"));
+  }
 }
 
 void ClientPort::End(const absl::Status& status) {
@@ -36,6 +36,7 @@ void ClientPort::Detach() {
   office_ = nullptr;
   on_room_ = nullptr;
   outgoing_.clear();
+  outgoing_bytes_ = 0;
 }
 
 void ClientPort::Receive(Delivery delivery) {
@@ -81,6 +82,7 @@ void PortOffice::OnTurnEnd() {
   for (std::shared_ptr<ClientPort>& port : listed_) {
     port->listed_ = false;
     ClientPort* raw = port.get();
+    raw->on_way_.fetch_add(std::exchange(raw->outgoing_bytes_, 0));
     by_loop[raw->client_loop_].push_back({.port = std::move(port),
                                           .messages = std::exchange(raw->outgoing_, {}),
                                           .end = std::exchange(raw->end_, std::nullopt)});

@@ -72,6 +72,7 @@ class ClientPort final : public ClientSink, public std::enable_shared_from_this<
   bool ended_ = false;
   bool listed_ = false;
   std::vector<Message> outgoing_;
+  size_t outgoing_bytes_ = 0;
   std::optional<absl::Status> end_;
 
   // The client's loop.

@@ -297,6 +297,22 @@ TEST_F(ProxyWatch, NotifiesThoseOfProgressWhoAsked) {
   EXPECT_EQ(a.received.size(), 3);
 }
 
+TEST_F(ProxyWatch, NotifiesThoseWhoseEventsAreFilteredOut) {
+  Client a(&coalescer_);
+  Open(a, "key: 'k' progress_notify: true filters: NOPUT");
+  Put("k", "1");
+  a.received.clear();  // what Run's timers brought
+  cluster_.RunTimers();
+  ASSERT_EQ(a.received.size(), 1);
+  EXPECT_EQ(a.Take().header().revision(), 2);
+  cluster_.Write({{"k", ""}});
+  while (cluster_.Step(0)) {
+  }
+  cluster_.RunTimers();
+  EXPECT_EQ(a.received.size(), 1) << "who was told of events is told no more";
+  EXPECT_EQ(Events(a), "-k@3");
+}
+
 TEST_F(ProxyWatch, JoinsFragmentsOfARevision) {
   cluster_.fragment_events = 2;
   Client a(&coalescer_);

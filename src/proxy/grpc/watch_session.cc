@@ -70,6 +70,7 @@ WatchSession::~WatchSession() {
   *self_ = nullptr;
   if (reopen_timer_ != 0) cluster_.CancelTimer(reopen_timer_);
   if (progress_timer_ != 0) cluster_.CancelTimer(progress_timer_);
+  if (tick_timer_ != 0) cluster_.CancelTimer(tick_timer_);
   for (const auto& group : groups_) {  // what is left are checks for nobody
     if (group->check->timer != 0) cluster_.CancelTimer(group->check->timer);
     for (const Watcher* watcher : group->check->asked) delete watcher;
@@ -168,6 +169,10 @@ void WatchSession::Announce(WatchClient* client, WatchOperation& operation) {
   watcher->operation = nullptr;
   client->watchers[id] = watcher;
   client->sink->Send(id, EncodeWatchNotice({.header = operation.header, .created = true}));
+  if (NeedsTicks(*watcher)) {
+    ++need_ticks_;
+    ArmTick();
+  }
   if (operation.compact_revision != 0) {
     ResponseHeader header = operation.header;
     header.revision = 0;
@@ -196,6 +201,7 @@ void WatchSession::Refuse(Watcher* watcher, std::string reason) {
 }
 
 void WatchSession::Destroy(Watcher* watcher) {
+  if (NeedsTicks(*watcher) && watcher->operation == nullptr) --need_ticks_;
   if (Broadcast* broadcast = watcher->broadcast) {
     Detach(watcher);
     EndIfUnused(broadcast);

@@ -36,6 +36,7 @@ struct Watcher {
   WatchForm form = 0;
   bool from_now = false;  ///< `next` is not known before it joins
   bool progress_notify = false;
+  bool told = false;  ///< of an event since the last progress tick
 };
 
 /// One watcher of the cluster, for all that receive its events.
@@ -202,7 +203,14 @@ class WatchSession {
   void OnNotified(Broadcast* broadcast, const ResponseHeader& header);
   Broadcast* Find(int64_t id) const;
 
-  // Progress requests.
+  // Progress.
+  /// Its events may be filtered out while its broadcast is busy, so that the cluster never tells it of
+  /// progress.
+  static bool NeedsTicks(const Watcher& watcher) {
+    return watcher.progress_notify && (watcher.form & (kNoPut | kNoDelete)) != 0;
+  }
+  void ArmTick();
+  void TickProgress();
   void WantProgress(WatchClient* client);
   void AskProgress();
   void OnProgress(const ResponseHeader& header);
@@ -238,6 +246,8 @@ class WatchSession {
   std::vector<WatchClient*> progress_asked_;    // the request under way is for these
   std::vector<WatchClient*> progress_waiting_;  // for the next one
   Executor::TimerId progress_timer_ = 0;
+  Executor::TimerId tick_timer_ = 0;
+  size_t need_ticks_ = 0;  // watchers
 };
 
 }  // namespace kvorum::proxy_grpc

@@ -10,6 +10,8 @@ namespace {
 
 constexpr int64_t kNoWatchId = -1;
 constexpr std::string_view kWatchMethod = "/etcdserverpb.Watch/Watch";
+/// As a member's default (v3-api.md §6.8).
+constexpr auto kProgressInterval = std::chrono::minutes(10);
 /// A member says nothing to a progress request while some watcher catches up: it is asked again.
 constexpr auto kProgressRetry = std::chrono::milliseconds(500);
 
@@ -201,6 +203,7 @@ void WatchSession::Deliver(Broadcast* broadcast, const ResponseHeader& header,
       continue;
     }
     for (const Bytes& body : bodies) watcher->client->sink->Send(watcher->id, body);
+    if (watcher->progress_notify) watcher->told = true;
   }
   broadcast->next = events.back().revision + 1;
   if (broadcast->receivers.empty()) {
@@ -212,12 +215,35 @@ void WatchSession::Deliver(Broadcast* broadcast, const ResponseHeader& header,
 
 void WatchSession::OnNotified(Broadcast* broadcast, const ResponseHeader& header) {
   const Bytes notice = EncodeWatchNotice({.header = header});
-  for (const Watcher* watcher : broadcast->receivers) {
+  for (Watcher* watcher : broadcast->receivers) {
     if (!watcher->progress_notify || watcher->operation != nullptr) continue;
     if (watcher->next <= header.revision + 1) watcher->client->sink->Send(watcher->id, notice);
+    watcher->told = true;
   }
   broadcast->next = std::max(broadcast->next, header.revision + 1);
   MergeIfCaughtUp(broadcast);
+}
+
+void WatchSession::ArmTick() {
+  if (tick_timer_ != 0 || need_ticks_ == 0) return;
+  tick_timer_ = cluster_.After(kProgressInterval, [this] {
+    tick_timer_ = 0;
+    TickProgress();
+    ArmTick();
+  });
+}
+
+void WatchSession::TickProgress() {
+  ResponseHeader header = header_;
+  for (const auto& [id, broadcast] : broadcasts_) {
+    if (!broadcast->created || broadcast->group->live != broadcast.get()) continue;
+    header.revision = broadcast->next - 1;
+    for (Watcher* watcher : broadcast->receivers) {
+      if (!NeedsTicks(*watcher) || watcher->operation != nullptr || watcher->next > broadcast->next) continue;
+      if (std::exchange(watcher->told, false)) continue;
+      watcher->client->sink->Send(watcher->id, EncodeWatchNotice({.header = header}));
+    }
+  }
 }
 
 // Progress requests: the answer holds for every watcher of the stream.
