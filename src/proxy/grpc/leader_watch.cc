@@ -52,7 +52,9 @@ class LeaderWatch final : public LeaderState {
     if (stream_ == nullptr) return;  // after its end
     etcdserverpb::WatchResponse response;
     if (!response.ParseFromArray(message.data(), static_cast<int>(message.size()))) return;
-    if (response.canceled())
+    // A watcher that a cluster with users refuses says as much: the stream goes on, and ends without a
+    // leader.
+    if (response.canceled() && !response.created())
       return Again(grpc::MakeStatus(absl::StatusCode::kUnavailable, response.cancel_reason()));
     if (!response.created()) return;
     created_ = true;

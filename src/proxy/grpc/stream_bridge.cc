@@ -82,6 +82,7 @@ class StreamBridge::Shared : public std::enable_shared_from_this<Shared> {
     }
     ports_.clear();
     logic_.reset();
+    office_->OnTurnEnd();  // the clients' loops may stop before this turn ends
   }
 
  private:

@@ -18,6 +18,7 @@ constexpr auto kProgressRetry = std::chrono::milliseconds(500);
 }  // namespace
 
 void WatchSession::Learn(const ResponseHeader& header) {
+  if (header.cluster_id == 0) return;  // none was sent
   const bool other_cluster = header_.cluster_id != header.cluster_id;
   const int64_t revision = other_cluster ? header.revision : std::max(header_.revision, header.revision);
   header_ = header;
