@@ -257,7 +257,7 @@ absl::StatusOr<int64_t> LessorImpl::Renew(LeaseId id) {
     if (it == leases_.end()) return NotFoundError();
     Lease& lease = it->second;
     const int64_t now = Now();
-    if (lease.expiry() <= now) return NotFoundError();
+    if (lease.expiry() <= now) return EndingError();
     const bool queue =
         NeedsCheckpoints(lease) && (lease.remaining_ttl > 0 || lease.checkpoint_ns == kNotQueued);
     if (!queue) {
@@ -276,7 +276,7 @@ absl::StatusOr<int64_t> LessorImpl::RenewAndCheckpoint(LeaseId id) {
   if (it == leases_.end()) return NotFoundError();
   Lease& lease = it->second;
   const int64_t now = Now();
-  if (lease.expiry() <= now) return NotFoundError();
+  if (lease.expiry() <= now) return EndingError();
   lease.SetExpiry(std::max(lease.expiry(), AddSaturated(now, lease.granted_ttl * kSecond)));
   if (lease.remaining_ttl > 0) {
     // A next primary would end it by the checkpoint: take that back soon.
@@ -459,6 +459,7 @@ absl::Status NotFoundError() { return absl::NotFoundError("lease not found"); }
 absl::Status ExistsError() { return absl::AlreadyExistsError("lease already exists"); }
 absl::Status TtlTooLargeError() { return absl::OutOfRangeError("too large lease TTL"); }
 absl::Status NotPrimaryError() { return absl::FailedPreconditionError("not a primary lessor"); }
+absl::Status EndingError() { return absl::UnavailableError("lease is about to be revoked"); }
 
 absl::StatusOr<std::unique_ptr<Lessor>> Lessor::Open(const LessorOptions& options) {
   KVORUM_CHECK(options.backend != nullptr && options.clock != nullptr);

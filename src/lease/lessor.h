@@ -20,11 +20,12 @@ namespace kvorum::lease {
 inline constexpr int64_t kMaxTtlSeconds = 9'000'000'000;
 
 /// NotFound "lease not found"; AlreadyExists "lease already exists"; OutOfRange "too large lease TTL";
-/// FailedPrecondition "not a primary lessor".
+/// FailedPrecondition "not a primary lessor"; Unavailable "lease is about to be revoked".
 absl::Status NotFoundError();
 absl::Status ExistsError();
 absl::Status TtlTooLargeError();
 absl::Status NotPrimaryError();
+absl::Status EndingError();
 
 struct LessorOptions {
   backend::Backend* backend = nullptr;  ///< borrowed
@@ -74,8 +75,8 @@ class Lessor {
   // Thread-safe.
 
   virtual bool Exists(LeaseId id) const = 0;
-  /// Starts the lease's time again: the granted TTL. Errors: NotFound (also for a lease that has ended and is
-  /// only waiting to be revoked), NotPrimary.
+  /// Starts the lease's time again: the granted TTL. Errors: NotFound, NotPrimary; Ending for a lease
+  /// whose time is over but which is not revoked yet: until it is, another leader may let it live on.
   virtual absl::StatusOr<int64_t> Renew(LeaseId id) = 0;
   virtual absl::StatusOr<LeaseView> Get(LeaseId id, bool with_keys) const = 0;
   /// By remaining time.

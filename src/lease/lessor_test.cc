@@ -107,7 +107,7 @@ TEST(LeaseLessor, DoesNotRenewWhatHasEndedOrIsUnknown) {
   ASSERT_TRUE(f.lessor->Grant(LeaseId(1), 10).ok());
   EXPECT_EQ(f.lessor->Renew(LeaseId(2)).status(), NotFoundError());
   f.clock.Advance(seconds(10));
-  EXPECT_EQ(f.lessor->Renew(LeaseId(1)).status(), NotFoundError());
+  EXPECT_EQ(f.lessor->Renew(LeaseId(1)).status(), EndingError());
   EXPECT_TRUE(f.lessor->Exists(LeaseId(1)));
   f.lessor->Demote();
   EXPECT_EQ(f.lessor->Renew(LeaseId(1)).status(), NotPrimaryError());

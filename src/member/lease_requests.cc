@@ -58,7 +58,8 @@ void LeaseRequests::AskHere(RequestPtr<T> request) {
     if (!status.ok()) return TryAgain(std::move(request), std::move(status));
     absl::StatusOr<T> answer = request->here();
     if (IsFinal(answer.status())) return request->done(std::move(answer));
-    TryAgain(std::move(request), answer.status());
+    const bool ending = answer.status() == lease::EndingError();
+    TryAgain(std::move(request), ending ? TimeoutError() : answer.status());
   };
   // `confirmed` is taken only where it is to be called later.
   if (member_.ConfirmRead(deadline, &confirmed)) confirmed(absl::OkStatus());

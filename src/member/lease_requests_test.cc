@@ -37,8 +37,8 @@ class LeaseRequestsTest : public ::testing::Test {
     }
   }
 
-  testing::FakeMember member_;
   FakeClock clock_;
+  testing::FakeMember member_{&clock_};
   ManualExecutor executor_{&clock_};
   FakeCalls calls_;
   Ports ports_{.clock = &clock_, .apply_executor = &executor_, .calls = &calls_, .logger = &NullLogger()};
@@ -94,6 +94,18 @@ TEST_F(LeaseRequestsTest, GoesToTheNewLeader) {
   calls_.on_renew = [](const std::string&, LeaseId) { return 60; };
   Pass(std::chrono::milliseconds(50));
   EXPECT_EQ(ttl_->value(), 60);
+}
+
+TEST_F(LeaseRequestsTest, WhatIsEndingIsNotToldToBeOverBeforeItIs) {
+  Renew();
+  EXPECT_EQ(ttl_->value(), 60);
+  ttl_.reset();
+  clock_.Set(clock_.Now() + std::chrono::seconds(61));
+  Renew();
+  EXPECT_FALSE(ttl_);
+  ASSERT_TRUE(member_.leases().Remove(kLease).ok());
+  Pass(std::chrono::milliseconds(50));
+  EXPECT_EQ(ttl_->status(), lease::NotFoundError());
 }
 
 TEST_F(LeaseRequestsTest, ALeaderThatIsNotPrimaryYetWaits) {

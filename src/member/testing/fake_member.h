@@ -21,13 +21,14 @@ namespace kvorum::member::testing {
 /// before the server starts or between calls.
 class FakeMember final : public member::Member {
  public:
-  FakeMember() {
+  /// `clock`: of the leases.
+  explicit FakeMember(const Clock* clock = &SystemClock()) {
     backend_ = backend::MemoryBackend::Create();
     cluster_ = std::make_unique<cluster::Cluster>(id_, cluster_id_, backend_.get());
     cluster_->AddMember({.id = id_, .peer_urls = {"http://127.0.0.1:2380"}}, cluster::Cluster::Persist::kNo);
     cluster_->UpdateAttributes(id_, "m1", {"http://127.0.0.1:2379"}, cluster::Cluster::Persist::kNo);
     cluster_->SetVersion("3.7.0", cluster::Cluster::Persist::kNo);
-    lessor_ = *lease::Lessor::Open({.backend = backend_.get(), .clock = &SystemClock()});
+    lessor_ = *lease::Lessor::Open({.backend = backend_.get(), .clock = clock});
     lessor_->Promote(std::chrono::nanoseconds(0));
     store_ = *mvcc::Store::Open({.backend = backend_.get(), .clock = &SystemClock()});
     store_->watch_hub().SetBehindCallback([this] {
