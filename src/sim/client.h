@@ -24,7 +24,6 @@ struct Workload {
   uint64_t remove_range = 1;
   uint64_t txn = 20;
   uint64_t compact = 1;
-  uint64_t lease = 2;
 };
 
 /// One client of the key-value API: sends a request to some member, waits for the answer or gives up, and

@@ -6,7 +6,10 @@
 
 #include "fmt/format.h"
 #include "sim/check/kv_checker.h"
+#include "sim/check/lease_checker.h"
+#include "sim/check/member_checker.h"
 #include "sim/check/watch_checker.h"
+#include "sim/leaser.h"
 #include "sim/node.h"
 #include "sim/truth.h"
 #include "sim/watcher.h"
@@ -17,6 +20,8 @@ namespace {
 
 constexpr Instant kMillisecond = 1'000'000;
 constexpr Instant kSecond = 1'000 * kMillisecond;
+/// A lease lives no longer, after its last renewal, than this.
+constexpr Instant kLongestLease = 25 * kSecond;
 
 /// The machines, the clients and what happens to them.
 class Stage {
@@ -51,7 +56,9 @@ class Stage {
   void BeginFaults();
   void EndFaults();
   bool AwaitHealth();
-  void CheckEnd(Result* result);
+  void Settle(Result* result);
+  void Hash();
+  void Check();
   Node& Any() { return *nodes_[scheduler_.chance().Below(nodes_.size())]; }
   bool faults_over() const { return faults_over_; }
 
@@ -65,8 +72,10 @@ class Stage {
   std::vector<Node*> present_;
   std::vector<std::unique_ptr<Client>> clients_;
   std::vector<std::unique_ptr<Watcher>> watchers_;
+  std::vector<std::unique_ptr<Leaser>> leasers_;
   std::map<Node*, Instant> down_until_;
   bool faults_over_ = false;
+  Instant healthy_ = kNever;  // from when on the cluster was well again
   uint64_t kills_ = 0;
   Violations violations_;
 };
@@ -99,6 +108,11 @@ void Stage::Build() {
   for (uint64_t i = 1; i <= plan_.watchers; ++i) {
     watchers_.push_back(std::make_unique<Watcher>(plan_.clients + i, &scheduler_, &truth_, nodes, &history_));
     watchers_.back()->Start();
+  }
+  for (uint64_t i = 1; i <= plan_.leasers; ++i) {
+    leasers_.push_back(
+        std::make_unique<Leaser>(plan_.clients + plan_.watchers + i, &scheduler_, nodes, &history_));
+    leasers_.back()->Start();
   }
   Supervise();
   CommitDatabases();
@@ -235,10 +249,13 @@ bool Stage::AwaitHealth() {
   return healthy == present_.size();
 }
 
-void Stage::CheckEnd(Result* result) {
+void Stage::Settle(Result* result) {
   // Whoever is healthy comes to the same point once nobody writes.
   for (const auto& client : clients_) client->Stop();
   for (const auto& watcher : watchers_) watcher->Stop();
+  for (const auto& leaser : leasers_) leaser->Stop();
+  // Every lease is over by then.
+  if (!leasers_.empty()) scheduler_.RunUntil(scheduler_.now() + kLongestLease);
   const Instant latest = scheduler_.now() + plan_.patience;
   const auto settled = [this] {
     const int64_t revision = present_[0]->up() ? present_[0]->member()->store().current_revision() : -1;
@@ -261,9 +278,40 @@ void Stage::CheckEnd(Result* result) {
         fmt::format("the members do not come to one revision: truth {},{}", truth_.last(), where));
     return;
   }
+  Hash();
   scheduler_.RunUntil(scheduler_.now() + 5 * kSecond);
   for (const auto& watcher : watchers_) watcher->Close();
   history_.revisions = truth_.revisions();
+}
+
+void Stage::Hash() {
+  for (Node* node : present_) {
+    node->member()->HashKv(0, [this, id = node->id()](absl::StatusOr<mvcc::HashResult> hash) {
+      if (!hash.ok()) return;
+      history_.hashes.push_back({.member = id,
+                                 .revision = hash->revision,
+                                 .compact_revision = hash->compact_revision,
+                                 .hash = hash->hash});
+    });
+  }
+}
+
+void Stage::Check() {
+  const auto add = [this](const Violations& more) {
+    violations_.insert(violations_.end(), more.begin(), more.end());
+  };
+  const KvModel model(history_.revisions, &violations_);
+  const KvVerdict verdict = CheckKv(history_, model);
+  add(verdict.violations);
+  add(CheckWatches(history_, model));
+  add(CheckLeases(history_, model, verdict,
+                  {.clock_drift = 2 * plan_.clock_drift,
+                   .most_late = 5 * kSecond,
+                   .disturbances = {{.begin = 0, .end = healthy_}},
+                   .request_lifetime = 10 * kSecond,
+                   .end_of_run = scheduler_.now()}));
+  add(CheckMembers(history_));
+  if (history_.hashes.size() != present_.size()) violations_.push_back("not every member gave its hash");
 }
 
 Result Stage::Play() {
@@ -274,23 +322,18 @@ Result Stage::Play() {
   scheduler_.RunUntil(3 * kSecond + plan_.faulty);
   if (!scheduler_.stopped()) {
     EndFaults();
-    if (!AwaitHealth() && !scheduler_.stopped()) {
+    const bool healthy = AwaitHealth();
+    healthy_ = scheduler_.now();
+    if (!healthy && !scheduler_.stopped()) {
       result.verdict = Result::Verdict::kLiveness;
       result.violations.push_back(
           fmt::format("not every member answers {} s after the last fault", plan_.patience / kSecond));
     }
   }
-  if (!scheduler_.stopped() && result.verdict == Result::Verdict::kGood) CheckEnd(&result);
+  if (!scheduler_.stopped() && result.verdict == Result::Verdict::kGood) Settle(&result);
 
-  const auto add = [this](const Violations& more) {
-    violations_.insert(violations_.end(), more.begin(), more.end());
-  };
-  add(truth_.violations());
-  if (result.verdict == Result::Verdict::kGood && !scheduler_.stopped()) {
-    const KvModel model(history_.revisions, &violations_);
-    add(CheckKv(history_, model).violations);
-    add(CheckWatches(history_, model));
-  }
+  violations_.insert(violations_.end(), truth_.violations().begin(), truth_.violations().end());
+  if (result.verdict == Result::Verdict::kGood && !scheduler_.stopped()) Check();
   if (!violations_.empty()) {
     result.verdict = Result::Verdict::kSafety;
     result.violations.insert(result.violations.begin(), violations_.begin(), violations_.end());
@@ -319,6 +362,7 @@ Plan Plan::Draw(uint64_t seed) {
   plan.members = kSizes[random.Below(std::size(kSizes))];
   plan.clients = 1 + random.Below(20);
   plan.watchers = random.Below(6);
+  plan.leasers = random.Below(4);
   plan.workload.think = between(kMillisecond, 50 * kMillisecond);
   plan.workload.keys = 1 + random.Below(40);
   plan.snapshot_count = 10 + random.Below(300);
@@ -345,15 +389,16 @@ Plan Plan::Draw(uint64_t seed) {
 std::string Plan::Text() const {
   const auto ms = [](Instant time) { return time / kMillisecond; };
   return fmt::format(
-      "members={} clients={}+{} keys={} think={}ms snapshot_count={}+{} pre_vote={} drift={} sync<={}ms "
+      "members={} clients={}+{}+{} keys={} think={}ms snapshot_count={}+{} pre_vote={} drift={} sync<={}ms "
       "stall=1/{} "
       "delay<={}ms lost=1/{} doubled=1/{} late=1/{} kill={}ms power={}ms pause={}ms cut={}ms "
       "write_error={}ms "
       "all_down={}ms commit={}ms",
-      members, clients, watchers, workload.keys, ms(workload.think), snapshot_count, snapshot_catchup_entries,
-      pre_vote, clock_drift, ms(disk.max_sync), disk.stall_one_in, ms(network.max_delay), network.lost_one_in,
-      network.doubled_one_in, network.late_one_in, ms(kill_every), ms(power_cut_every), ms(pause_every),
-      ms(cut_every), ms(write_error_every), ms(all_down_every), ms(commit_every));
+      members, clients, watchers, leasers, workload.keys, ms(workload.think), snapshot_count,
+      snapshot_catchup_entries, pre_vote, clock_drift, ms(disk.max_sync), disk.stall_one_in,
+      ms(network.max_delay), network.lost_one_in, network.doubled_one_in, network.late_one_in, ms(kill_every),
+      ms(power_cut_every), ms(pause_every), ms(cut_every), ms(write_error_every), ms(all_down_every),
+      ms(commit_every));
 }
 
 Result Simulate(uint64_t seed, const Plan& plan, const Observer& observer) {

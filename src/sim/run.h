@@ -37,6 +37,7 @@ struct Plan {
   uint64_t members = 3;
   uint64_t clients = 8;
   uint64_t watchers = 3;
+  uint64_t leasers = 2;
   Workload workload;
   DiskManner disk;
   NetworkManner network;
