@@ -95,8 +95,8 @@ TEST_F(GrpcTlsTest, InsistsOnHttp2) {
   EXPECT_EQ(Connect(server, server.address, Client()),
             "transport: authentication handshake failed: remote error: tls: no application protocol");
 
-  const std::string command = "openssl s_server -www -accept 127.0.0.1:0 -naccept 1 -cert " + File("server.pem") +
-                              " -key " + File("server.key") + " </dev/null 2>&1";
+  const std::string command = "openssl s_server -www -accept 127.0.0.1:0 -naccept 1 -cert " +
+                              File("server.pem") + " -key " + File("server.key") + " </dev/null 2>&1";
   FILE* without = ::popen(command.c_str(), "r");
   char line[256] = "";
   while (::fgets(line, sizeof line, without) != nullptr && std::string_view(line).find("ACCEPT") != 0) {
