@@ -187,6 +187,29 @@ def answers_are_as_through_etcds_read_only_proxy():
     answers_as_etcds("kvorum", "readonly")
 
 
+def requests_of_http_2_go_on_as_those_of_http_1():
+    with three() as cluster:
+        cluster.start()
+        with Proxy("kvorum", cluster) as proxy:
+            def curl(*arguments):
+                command = ["curl", "-s", "--http2-prior-knowledge", "--max-time", str(PATIENCE), *arguments]
+                return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+            keys = f"http://{proxy.endpoint}/v2/keys"
+            assert '"value":"' + "x" * 100000 + '"' in curl("-X", "PUT", "-d", "value=" + "x" * 100000, f"{keys}/a")
+            head = curl("-I", f"{keys}/a")
+            assert head.startswith("HTTP/2 200") and "x-etcd-index" in head, head
+            assert curl("-w", "%{http_code} %{http_version}", "-o", os.devnull, f"{keys}/none") == "404 2"
+            watch = subprocess.Popen(["curl", "-sN", "--http2-prior-knowledge", f"{keys}/a?wait=true&stream=true"],
+                                     stdout=subprocess.PIPE, text=True)
+            seen = []
+            threading.Thread(target=lambda: seen.extend(iter(watch.stdout.readline, "")), daemon=True).start()
+            wait_until(lambda: v2(proxy).put("/a", "seen") and any('"value":"seen"' in line for line in seen),
+                       "an event comes")
+            watch.kill()
+            watch.wait()
+
+
 # ---- under faults ----
 
 class Writers:
@@ -576,6 +599,7 @@ TESTS = [
     etcdctl_2_through_etcds_proxy_of_kvorum_members, etcdctl_3_through_a_proxy,
     etcdctl_3_through_a_proxy_of_etcd_members, answers_are_as_through_etcds_proxy,
     answers_are_as_through_etcds_proxy_of_etcd_members, answers_are_as_through_etcds_read_only_proxy,
+    requests_of_http_2_go_on_as_those_of_http_1,
     writes_survive_members_that_die, writes_survive_etcd_members_that_die, a_dead_follower_is_not_noticed,
     members_are_replaced_under_load, v3_watches_go_on_when_members_die, long_polls_and_streams_pass,
     a_read_timeout_ends_what_is_silent, a_frozen_member_is_left_in_time, a_client_that_does_not_read_holds_little,
