@@ -516,9 +516,10 @@ def members_are_found_by_a_discovery_token():
         token = service.token(3)
         proxy = Proxy("kvorum", cluster, found_by=token)
         proxy.launch()
-        for member in cluster.members:
-            member.start(found_by=token)
-        with proxy:
+        try:
+            for member in cluster.members:
+                member.start(found_by=token)
+            proxy.start()
             is_one_cluster(cluster)
             assert v2(proxy).put("/a", "1").status == 201
             service.member.kill()
@@ -526,6 +527,8 @@ def members_are_found_by_a_discovery_token():
             proxy.start()
             assert "discovery token ignored since the proxy has already been initialized" in proxy.log()
             assert v2(proxy).get("/a").node["value"] == "1"
+        finally:
+            proxy.close()
 
 
 def members_are_found_by_dns():
@@ -544,9 +547,12 @@ def waiting_for_a_discovery_token_ends_with_a_signal():
     with Service() as service, Cluster(["kvorum"]) as cluster:
         proxy = Proxy("kvorum", cluster, found_by=service.token(3))
         proxy.launch()
-        wait_until(lambda: "more" in proxy.log() or "needed" in proxy.log(), "the proxy waits for members")
-        assert proxy.terminate() == -signal.SIGTERM
-        assert not os.path.exists(proxy.directory)
+        try:
+            wait_until(lambda: "waiting for more" in proxy.log(), "the proxy waits for members")
+            assert proxy.terminate() == -signal.SIGTERM
+            assert not os.path.exists(proxy.directory)
+        finally:
+            proxy.close()
 
 
 def wrong_inputs_are_told():

@@ -31,9 +31,12 @@ class Proxy:
         return self.start()
 
     def __exit__(self, kind, error, trace):
-        self.kill()
         if error is not None:
             print(f"---- {self.kind} as a proxy\n{self.log()[-4000:]}")
+        self.close()
+
+    def close(self):
+        self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
