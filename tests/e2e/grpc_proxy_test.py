@@ -64,7 +64,7 @@ def scripts_print_the_same(members, proxy_kind, flags=(), skipped=()):
                 assert printed == expected, f"{path}\n---- directly\n{expected}\n---- by the proxy\n{printed}"
         assert "= 0\n" in expected, f"{path} ran nothing:\n{expected}"
         checked += 1
-    assert checked >= 6, checked
+    assert checked >= 5, checked
 
 
 def etcdctl_through_the_proxy():
@@ -73,7 +73,8 @@ def etcdctl_through_the_proxy():
 
 
 def etcdctl_through_the_proxy_with_a_namespace():
-    scripts_print_the_same("kvorum", "kvorum", ["--namespace=team/"], skipped=["errors", "locks"])
+    scripts_print_the_same("kvorum", "kvorum", ["--namespace=team/"],
+                           skipped=["errors", "locks", "compaction"])  # hashes are of the cluster's keys
 
 
 def etcdctl_through_the_proxy_of_etcd_members():
