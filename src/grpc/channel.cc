@@ -63,6 +63,7 @@ class Channel::Impl final : public std::enable_shared_from_this<Impl> {
                                                        const http::Headers& metadata, MonotonicTime deadline);
   std::string connected_to() const { return connection_ == nullptr ? std::string() : connected_to_; }
   void TryAnother();
+  void LeaveServer();
 
  private:
   class LateStream;
@@ -227,6 +228,12 @@ void Channel::Impl::SetEndpoints(std::vector<std::string> endpoints) {
 void Channel::Impl::TryAnother() {
   if (connection_ == nullptr || endpoints_.size() < 2) return;
   Retire()->CloseWhenIdle();
+  Dial();
+}
+
+void Channel::Impl::LeaveServer() {
+  if (connection_ == nullptr || endpoints_.size() < 2) return;
+  Retire()->Close(absl::UnavailableError("the server was left for another"));
   Dial();
 }
 
@@ -500,5 +507,7 @@ std::unique_ptr<ClientConnection::Stream> Channel::OpenStream(std::string_view m
 std::string Channel::connected_to() const { return impl_->connected_to(); }
 
 void Channel::TryAnother() { impl_->TryAnother(); }
+
+void Channel::LeaveServer() { impl_->LeaveServer(); }
 
 }  // namespace kvorum::grpc

@@ -42,6 +42,8 @@ class Channel {
   /// Lets calls under way end on their connection and makes the next ones with another server, where there
   /// is another: for a server that answers but is of no use.
   void TryAnother();
+  /// The same, and calls under way end with Unavailable, inside this call.
+  void LeaveServer();
 
   /// Names a unary call, for Cancel.
   using CallId = uint64_t;

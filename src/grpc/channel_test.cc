@@ -157,6 +157,25 @@ TEST(ChannelTest, LeavesServersThatAreNoLongerNamed) {
   RunOn(client.loop, [&] { talk.stream.reset(); });
 }
 
+TEST(ChannelTest, LeavesAServerWithItsCalls) {
+  TestServer first;
+  TestServer second;
+  Client client({.endpoints = {first.address, second.address}});
+  Talk talk;
+  RunOn(client.loop, [&] {
+    talk.stream = client.channel->OpenStream("/test.Echo/Chat", talk.Callbacks());
+    talk.stream->Send("a");
+  });
+  talk.first.WaitForNotification();
+  const std::string before = client.connected_to();
+  RunOn(client.loop, [&] { client.channel->LeaveServer(); });
+  talk.ended.WaitForNotification();
+  EXPECT_EQ(talk.status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_TRUE(client.Call("/test.Echo/Say", "b").status.ok());
+  EXPECT_NE(client.connected_to(), before);
+  RunOn(client.loop, [&] { talk.stream.reset(); });
+}
+
 TEST(ChannelTest, HoldsAServerBackWhoseReaderIsBehind) {
   TestServer server;
   Client client({.endpoints = {server.address}});

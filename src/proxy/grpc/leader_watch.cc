@@ -74,7 +74,7 @@ class LeaderWatch final : public LeaderState {
     stream_ending_ = std::move(stream_);
     if (no_leader && now - moved_ >= kBetweenMoves) {
       moved_ = now;
-      channel_.TryAnother();
+      channel_.LeaveServer();  // watches too: nothing new comes to them there
     }
     timer_ = loop_.PostAt(std::max(now, started_ + kBetweenStarts), [this] {
       timer_ = 0;
