@@ -181,10 +181,13 @@ def no_acknowledged_write_is_lost_while_members_die():
                 member.start(cluster.initial_cluster())
                 cluster.wait_ready()
                 kills += 1
+                client = member.client()
+                before = client.revision()
+                wait_until(lambda: client.revision() > before + 50 or not writing.is_alive(), "writes go on")
             writing.join()
             done = results[0]
             print(f"{kills} kills, {len(done['acknowledged'])} acknowledged, {len(done['unknown'])} not: {done['errors']}")
-            assert kills >= 2 and len(done["acknowledged"]) > 200, done["errors"]
+            assert kills >= 2 and len(done["acknowledged"]) > 200, (kills, len(done["acknowledged"]), done["errors"])
             stored = cluster.members[0].client().prefix("load/")
             lost = [key for key, value in done["acknowledged"].items() if stored.get(key) != value]
             assert not lost, lost[:10]

@@ -49,7 +49,8 @@ def writers(endpoint, seconds, count):
             turn += 1
             key, value = f"load/{number}/{turn}", str(turn)
             try:
-                put(kv, key, value)
+                # A proposal that went to a leader which died is lost: nothing would come for longer.
+                put(kv, key, value, timeout=1)
                 acknowledged[key] = value
             except grpc.RpcError as error:
                 unknown[key] = value
