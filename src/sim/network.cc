@@ -248,7 +248,8 @@ member::Member* Network::MemberAt(uint64_t id) {
 }
 
 Machine* Network::MachineOf(const std::vector<std::string>& urls, uint64_t* id) {
-  for (const auto& [machine_id, machine] : machines_) {
+  for (const auto& [machine_id, there] : machines_) {
+    Machine* const machine = there;
     const bool here = std::any_of(urls.begin(), urls.end(), [&](const std::string& url) {
       const std::vector<std::string>& own = machine->peer_urls();
       return std::find(own.begin(), own.end(), url) != own.end();
