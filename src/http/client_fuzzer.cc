@@ -20,20 +20,24 @@ class FakeStream final : public ByteStream {
     size_ = size;
     user_ = std::move(user);
   }
-  void WaitReadable(std::shared_ptr<User>) override {}
+  void WaitReadable(std::shared_ptr<User> user) override { waiting_ = std::move(user); }
   ssize_t Write(const iovec* pieces, int count) override {
     ssize_t size = 0;
     for (int i = 0; i < count; ++i) size += static_cast<ssize_t>(pieces[i].iov_len);
     return size;
   }
   void WaitWritable(std::shared_ptr<User>) override {}
-  void Close() override { user_.reset(); }
+  void Close() override {
+    user_.reset();
+    waiting_.reset();
+  }
   void CloseWrite() override {}
   const std::string& remote() const override { return remote_; }
 
-  bool reading() const { return user_ != nullptr; }
+  bool reading() const { return user_ != nullptr || waiting_ != nullptr; }
   /// Empty: the end.
   void Feed(std::string_view* data, size_t step) {
+    if (const std::shared_ptr<User> waiting = std::move(waiting_)) return waiting->OnReadable();
     const size_t n = std::min({step, data->size(), size_});
     if (n > 0) std::memcpy(buffer_, data->data(), n);
     data->remove_prefix(n);
@@ -45,7 +49,8 @@ class FakeStream final : public ByteStream {
   const std::string remote_ = "127.0.0.1:80";
   char* buffer_ = nullptr;
   size_t size_ = 0;
-  std::shared_ptr<User> user_;  // while it reads
+  std::shared_ptr<User> user_;     // while it reads
+  std::shared_ptr<User> waiting_;  // while it waits for something to read
 };
 
 class OneConnection final : public ClientPool {
