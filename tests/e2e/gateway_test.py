@@ -73,8 +73,8 @@ class LoadThrough(Load):
         return self.gateway.client()
 
 
-def cluster_of_three():
-    return Cluster(KVORUM3, ["--enable-v2"])
+def cluster_of(kinds):
+    return Cluster(kinds, ["--enable-v2"])
 
 
 def endpoints_flag(cluster):
@@ -82,7 +82,7 @@ def endpoints_flag(cluster):
 
 
 def both_etcdctls_work_through_it():
-    with cluster_of_three() as cluster:
+    with cluster_of(KVORUM3) as cluster:
         cluster.start()
         with Gateway(endpoints_flag(cluster)) as gateway:
             for i in range(6):
@@ -106,7 +106,7 @@ def both_etcdctls_work_through_it():
 
 
 def nothing_acknowledged_is_lost_while_members_die():
-    with cluster_of_three() as cluster:
+    with cluster_of(KVORUM3) as cluster:
         cluster.start()
         with Gateway(endpoints_flag(cluster), "--retry-delay=200ms") as gateway:
             load = LoadThrough(cluster, gateway)
@@ -202,7 +202,7 @@ def priorities_and_weights_of_records_count():
 
 
 def the_cluster_of_a_domain_is_reached():
-    with cluster_of_three() as cluster:
+    with cluster_of(KVORUM3) as cluster:
         cluster.start()
         records = [host("m.test")]
         records += [srv("etcd-client-blue", "d.test", "m.test", m.client_port) for m in cluster.members]
