@@ -1,5 +1,6 @@
 #include "sim/disk.h"
 
+#include <limits>
 #include <utility>
 
 #include "base/check.h"
@@ -51,7 +52,9 @@ void Disk::Detach(bool torn, bool power_cut) {
     return;
   }
   const uint64_t seed = random.Next();
-  env_.Crash({.first_bytes = random.Below(1 << 16),
+  // A sector is there or not: no disk writes half of one.
+  const uint64_t kept = random.OneIn(1, 4) ? 0 : std::numeric_limits<uint64_t>::max();
+  env_.Crash({.first_bytes = kept,
               .sector = [seed](uint64_t sector) { return ((seed ^ sector) * 0x9e3779b97f4a7c15 >> 62) != 0; },
               .directories = random.OneIn(1, 2)});
 }
