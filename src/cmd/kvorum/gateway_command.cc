@@ -84,6 +84,13 @@ int UsageError(std::string_view error, std::string_view usage) {
   return kExitFailure;
 }
 
+/// Behind the log's lines, on a line of its own.
+int Fail(const absl::Status& status, JsonLogger& logger) {
+  logger.Flush();
+  std::cerr << std::string(status.message()) + '\n';
+  return kExitFailure;
+}
+
 /// As etcd does, on standard output.
 int Refuse(std::string_view reason) {
   std::cout << reason << '\n';
@@ -155,10 +162,7 @@ int Serve(const Settings& settings, JsonLogger& logger) {
                                          .retry_delay = settings.retry_delay,
                                          .seed = SystemEntropy(),
                                          .logger = &logger});
-  if (!gateway.ok()) {
-    std::cerr << gateway.status().message() << '\n';
-    return kExitFailure;
-  }
+  if (!gateway.ok()) return Fail(gateway.status(), logger);
   std::vector<std::string> addresses;
   for (const Remote& remote : settings.remotes) addresses.push_back(remote.address);
   KVORUM_LOG(logger, kInfo, "ready to proxy client requests", {"endpoints", addresses});
@@ -196,10 +200,7 @@ int Start(const Arguments& flags, const std::vector<std::string>& arguments) {
                            .insecure = flags.IsOn("insecure-discovery"),
                            .trusted_ca_file = flags.Text("trusted-ca-file")},
                           *logger);
-    if (!found.ok()) {
-      std::cerr << found.status().message() << '\n';
-      return kExitFailure;
-    }
+    if (!found.ok()) return Fail(found.status(), *logger);
     for (const discovery::SrvEndpoint& endpoint : *found) {
       settings.remotes.push_back({.address = endpoint.url.substr(endpoint.url.find("://") + 3),
                                   .priority = endpoint.priority,

@@ -40,9 +40,15 @@ int UsageError(std::string_view error, std::string_view usage) {
   return kExitFailure;
 }
 
-int Refuse(std::string_view reason) {
-  std::cerr << reason << '\n';
+int Refuse(const std::string& reason) {
+  std::cerr << reason + '\n';
   return kExitFailure;
+}
+
+/// Behind the log's lines, on a line of its own.
+int Fail(const absl::Status& status, JsonLogger& logger) {
+  logger.Flush();
+  return Refuse(std::string(status.message()));
 }
 
 std::string HostName() {
@@ -247,7 +253,7 @@ int Serve(proxy_grpc::ProxyOptions options, JsonLogger& logger) {
   options.metrics = &metrics;
   options.logger = &logger;
   absl::StatusOr<std::unique_ptr<proxy_grpc::Proxy>> proxy = proxy_grpc::Proxy::Start(std::move(options));
-  if (!proxy.ok()) return Refuse(std::string(proxy.status().message()));
+  if (!proxy.ok()) return Fail(proxy.status(), logger);
   KVORUM_LOG(logger, kInfo, "started gRPC proxy", {"address", (*proxy)->address()});
   NotifyReady();
   const int signal = WaitForStopSignal();
@@ -272,7 +278,7 @@ int Start(const Arguments& arguments) {
   if (!flags.error().empty()) return UsageError(flags.error(), kGrpcProxyUsage);
   const auto logger = StandardErrorLogger(flags.IsOn("debug") ? LogLevel::kDebug : LogLevel::kInfo);
   if (const absl::Status found = FindEndpoints(flags, *logger, &options.cluster.endpoints); !found.ok()) {
-    return Refuse(std::string(found.message()));
+    return Fail(found, *logger);
   }
   return Serve(std::move(options), *logger);
 }

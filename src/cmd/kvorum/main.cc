@@ -130,7 +130,8 @@ int Run(const std::vector<std::string>& arguments) {
   const std::string error(loaded.status.message());
   const bool said = !loaded.notes.empty() && loaded.notes.back().level == LogLevel::kFatal;
   if (error.starts_with("unexpected error setting up")) {
-    std::cerr << error << '\n';  // as etcd says it of a config file's URL: no log line
+    (*logger)->Flush();
+    std::cerr << error + '\n';  // as etcd says it of a config file's URL: no log line
   } else if (!said) {
     KVORUM_LOG(**logger, kWarn, "failed to verify flags", {"error", error});
   }

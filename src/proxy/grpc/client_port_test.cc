@@ -40,12 +40,19 @@ class ProxyClientPort : public ::testing::Test {
     OnUpstream([this] { port_->Detach(); });
     OnClient([this] { port_->Forget(); });
   }
+  /// Returns when the work is done, and so is what it left to the end of its turn of the loop.
   template <typename Work>
   static void On(http::Loop& loop, Work work) {
-    absl::Notification done;
-    loop.Post([&] { work(); });
-    loop.Post([&] { done.Notify(); });
-    done.WaitForNotification();
+    const auto run = [&loop](auto&& task) {
+      absl::Notification done;
+      loop.Post([&] {
+        task();
+        done.Notify();
+      });
+      done.WaitForNotification();
+    };
+    run(work);
+    run([] {});  // in a later turn
   }
   template <typename Work>
   void OnUpstream(Work work) {
