@@ -1,0 +1,66 @@
+#include "sim/plan.h"
+
+#include <iterator>
+
+#include "fmt/format.h"
+
+namespace kvorum::sim {
+
+namespace {
+
+constexpr Instant kMillisecond = 1'000'000;
+constexpr Instant kSecond = 1'000 * kMillisecond;
+
+}  // namespace
+
+Plan Plan::Draw(uint64_t seed) {
+  Random random(seed ^ 0x5eed);
+  Plan plan;
+  const auto chance = [&](uint64_t one_in) { return random.OneIn(1, one_in); };
+  const auto between = [&](Instant low, Instant high) {
+    return low + static_cast<Instant>(random.Below(static_cast<uint64_t>(high - low) + 1));
+  };
+  constexpr uint64_t kSizes[] = {1, 3, 3, 3, 5, 5, 7};
+  plan.members = kSizes[random.Below(std::size(kSizes))];
+  plan.clients = 1 + random.Below(20);
+  plan.watchers = random.Below(6);
+  plan.leasers = random.Below(4);
+  plan.workload.think = between(kMillisecond, 50 * kMillisecond);
+  plan.workload.keys = 1 + random.Below(40);
+  plan.snapshot_count = 10 + random.Below(300);
+  plan.snapshot_catchup_entries = random.Below(60);
+  plan.pre_vote = !chance(4);
+  plan.clock_drift = static_cast<double>(random.Below(5)) / 100;
+  plan.disk.max_sync = between(kMillisecond, 20 * kMillisecond);
+  if (chance(3)) plan.disk.stall_one_in = 50 + random.Below(500);
+  plan.network.max_delay = between(kMillisecond, 30 * kMillisecond);
+  if (chance(2)) plan.network.lost_one_in = 5 + random.Below(200);
+  if (chance(2)) plan.network.doubled_one_in = 5 + random.Below(200);
+  if (chance(2)) plan.network.late_one_in = 5 + random.Below(100);
+  const auto every = [&](Instant low, Instant high) { return chance(2) ? between(low, high) : Instant{0}; };
+  plan.kill_every = every(kSecond, 10 * kSecond);
+  plan.power_cut_every = every(kSecond, 10 * kSecond);
+  plan.pause_every = every(kSecond, 10 * kSecond);
+  plan.cut_every = every(kSecond, 10 * kSecond);
+  plan.write_error_every = chance(3) ? between(3 * kSecond, 15 * kSecond) : 0;
+  plan.all_down_every = chance(4) ? between(8 * kSecond, 20 * kSecond) : 0;
+  plan.commit_every = between(50 * kMillisecond, 2 * kSecond);
+  return plan;
+}
+
+std::string Plan::Text() const {
+  const auto ms = [](Instant time) { return time / kMillisecond; };
+  return fmt::format(
+      "members={} clients={}+{}+{} keys={} think={}ms snapshot_count={}+{} pre_vote={} drift={} sync<={}ms "
+      "stall=1/{} "
+      "delay<={}ms lost=1/{} doubled=1/{} late=1/{} kill={}ms power={}ms pause={}ms cut={}ms "
+      "write_error={}ms "
+      "all_down={}ms commit={}ms",
+      members, clients, watchers, leasers, workload.keys, ms(workload.think), snapshot_count,
+      snapshot_catchup_entries, pre_vote, clock_drift, ms(disk.max_sync), disk.stall_one_in,
+      ms(network.max_delay), network.lost_one_in, network.doubled_one_in, network.late_one_in, ms(kill_every),
+      ms(power_cut_every), ms(pause_every), ms(cut_every), ms(write_error_every), ms(all_down_every),
+      ms(commit_every));
+}
+
+}  // namespace kvorum::sim

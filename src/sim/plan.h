@@ -1,0 +1,61 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "sim/client.h"
+#include "sim/disk.h"
+#include "sim/history.h"
+#include "sim/network.h"
+
+namespace kvorum::sim {
+
+// The fault model: what may happen to a cluster, and what it owes in spite of it.
+//
+// - Messages between members may be lost, delayed, reordered and, but for proposals that are forwarded,
+//   repeated; links may be cut one way or both ways, for any time. Nothing acknowledged is lost, and no read
+//   goes back, whatever the network does.
+// - Processes may be killed at any instant and stopped for any time. What was written to the file system
+//   before a kill is there after it.
+// - Machines may lose power: what was not synced is lost, in whole or in parts, sector by sector, and so are
+//   names that were not synced with their directory. On any number of machines at once, for what was synced
+//   stays.
+// - A write or sync of a log may fail. The process ends then; its disk is good again afterwards. Disks may
+//   stall.
+// - Clocks run up to `clock_drift` too fast or too slow. Elections may come early or late by that much; what
+//   is read and written does not depend on any clock.
+// - Messages and files are not forged: whoever can write a correct checksum is no fault but an attack.
+//
+// When the faults end, every member must answer within `patience`, and all come to the same revision.
+
+/// One run: everything but the seed. Drawn from the seed by `Draw`.
+struct Plan {
+  uint64_t members = 3;
+  uint64_t clients = 8;
+  uint64_t watchers = 3;
+  uint64_t leasers = 2;
+  Workload workload;
+  DiskManner disk;
+  NetworkManner network;
+  uint64_t snapshot_count = 100;
+  uint64_t snapshot_catchup_entries = 20;
+  uint64_t max_request_bytes = 1'572'864;
+  bool pre_vote = true;
+  double clock_drift = 0.01;
+  Instant faulty = 30'000'000'000;    ///< how long faults go on
+  Instant patience = 30'000'000'000;  ///< how long the cluster may take to be well again
+  // Mean time between faults of each kind; 0: none.
+  Instant kill_every = 0;
+  Instant power_cut_every = 0;
+  Instant pause_every = 0;
+  Instant cut_every = 0;
+  Instant write_error_every = 0;
+  Instant all_down_every = 0;
+  Instant commit_every = 100'000'000;  ///< of the databases
+
+  /// A swarm: each seed has its own mixture of faults, sizes and manners.
+  static Plan Draw(uint64_t seed);
+  std::string Text() const;
+};
+
+}  // namespace kvorum::sim

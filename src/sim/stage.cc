@@ -1,0 +1,122 @@
+#include "sim/stage.h"
+
+namespace kvorum::sim {
+
+namespace {
+
+constexpr Instant kMillisecond = 1'000'000;
+constexpr Instant kSecond = 1'000 * kMillisecond;
+
+}  // namespace
+
+Stage::Stage(uint64_t seed, const Plan& plan, const Observer& observer)
+    : plan_(plan),
+      observer_(observer),
+      scheduler_(seed),
+      network_(&scheduler_, plan.network),
+      truth_(&scheduler_) {}
+
+Stage::~Stage() {
+  for (auto& node : nodes_) End(*node, false);
+}
+
+void Stage::Build() {
+  BuildMachines();
+  BuildClients();
+  Supervise();
+  CommitDatabases();
+}
+
+void Stage::BuildMachines() {
+  std::map<std::string, std::vector<std::string>> cluster;
+  for (uint64_t i = 1; i <= plan_.members; ++i) {
+    cluster[fmt::format("m{}", i)] = {fmt::format("http://m{}:2380", i)};
+  }
+  for (const auto& [name, urls] : cluster) {
+    Node::Options options;
+    options.name = name;
+    options.peer_url = urls[0];
+    options.initial_cluster = cluster;
+    options.disk = plan_.disk;
+    options.member.snapshot_count = plan_.snapshot_count;
+    options.member.snapshot_catchup_entries = plan_.snapshot_catchup_entries;
+    options.member.pre_vote = plan_.pre_vote;
+    nodes_.push_back(std::make_unique<Node>(&scheduler_, &network_, options));
+    present_.push_back(nodes_.back().get());
+    const double part = static_cast<double>(scheduler_.chance().Below(2001)) / 1000 - 1;
+    nodes_.back()->clock().SetRate(1 + part * plan_.clock_drift);
+  }
+  for (Node* node : present_) Start(*node);
+}
+
+void Stage::BuildClients() {
+  const Client::Nodes nodes = [this]() -> const std::vector<Node*>& { return present_; };
+  for (uint64_t i = 1; i <= plan_.clients; ++i) {
+    clients_.push_back(std::make_unique<Client>(i, &scheduler_, &plan_.workload, &truth_, nodes, &history_));
+    clients_.back()->Start();
+  }
+  for (uint64_t i = 1; i <= plan_.watchers; ++i) {
+    watchers_.push_back(std::make_unique<Watcher>(plan_.clients + i, &scheduler_, &truth_, nodes, &history_));
+    watchers_.back()->Start();
+  }
+  for (uint64_t i = 1; i <= plan_.leasers; ++i) {
+    leasers_.push_back(
+        std::make_unique<Leaser>(plan_.clients + plan_.watchers + i, &scheduler_, nodes, &history_));
+    leasers_.back()->Start();
+  }
+}
+
+void Stage::StopClients() {
+  for (const auto& client : clients_) client->Stop();
+  for (const auto& watcher : watchers_) watcher->Stop();
+  for (const auto& leaser : leasers_) leaser->Stop();
+}
+
+void Stage::Start(Node& node) {
+  const absl::Status status = node.Start();
+  Say("{} starts{}", node.name(), status.ok() ? "" : ": " + std::string(status.message()));
+  if (status.code() == absl::StatusCode::kInternal) {  // the disk failed once more
+    down_until_[&node] = scheduler_.now() + kSecond;
+    return;
+  }
+  if (!status.ok()) {
+    violations_.push_back(fmt::format("{} does not start: {}", node.name(), std::string(status.message())));
+    scheduler_.Stop();
+    return;
+  }
+  truth_.Follow(node);
+}
+
+void Stage::Kill(Node& node, bool power_cut) {
+  if (!node.up()) return;
+  ++kills_;
+  Say("{} {}", node.name(), power_cut ? "loses power" : "is killed");
+  End(node, power_cut);
+  down_until_[&node] = scheduler_.now() + scheduler_.Between(0, 5 * kSecond);
+}
+
+void Stage::End(Node& node, bool power_cut) {
+  truth_.Leave(node);
+  for (const auto& watcher : watchers_) watcher->Leave(node);
+  node.Kill(power_cut);
+}
+
+void Stage::Supervise() {
+  for (Node* node : present_) {
+    if (node->up() && node->ended()) {
+      if (node->disk().broke_promise()) {
+        violations_.push_back(fmt::format("{} acknowledged a write after one that failed", node->name()));
+      }
+      Kill(*node, false);
+    }
+    if (!node->up() && scheduler_.now() >= down_until_[node]) Start(*node);
+  }
+  scheduler_.After(50 * kMillisecond, [this] { Supervise(); });
+}
+
+void Stage::CommitDatabases() {
+  for (Node* node : present_) node->CommitDatabase();
+  scheduler_.After(plan_.commit_every, [this] { CommitDatabases(); });
+}
+
+}  // namespace kvorum::sim

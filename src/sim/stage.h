@@ -1,0 +1,89 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "fmt/format.h"
+#include "sim/client.h"
+#include "sim/history.h"
+#include "sim/leaser.h"
+#include "sim/network.h"
+#include "sim/node.h"
+#include "sim/plan.h"
+#include "sim/scheduler.h"
+#include "sim/truth.h"
+#include "sim/watcher.h"
+
+namespace kvorum::sim {
+
+/// Told what happens, for `--trace`; null: nobody.
+using Observer = std::function<void(Instant now, const std::string& what)>;
+
+/// Everything there is in a run: the machines and the processes on them, the network, the clients and what
+/// they noted. It starts processes that are down; what is done to them stands in faults.h, in which order and
+/// what is made of it in run.cc. One thread.
+class Stage {
+ public:
+  Stage(uint64_t seed, const Plan& plan, const Observer& observer);
+  /// Ends every process.
+  ~Stage();
+
+  /// Sets up the plan's machines and clients, and starts them.
+  void Build();
+  /// No client begins anything new.
+  void StopClients();
+
+  /// The process dies, and is started again within seconds.
+  void Kill(Node& node, bool power_cut);
+
+  template <typename... Args>
+  void Say(fmt::format_string<Args...> format, Args&&... args) {
+    if (observer_) observer_(scheduler_.now(), fmt::format(format, std::forward<Args>(args)...));
+  }
+
+  const Plan& plan() const { return plan_; }
+  Scheduler& scheduler() { return scheduler_; }
+  Network& network() { return network_; }
+  const Truth& truth() const { return truth_; }
+  History& history() { return history_; }
+  /// The machines that are in use.
+  const std::vector<Node*>& present() const { return present_; }
+  /// One of them, by chance.
+  Node& Any() { return *present_[scheduler_.chance().Below(present_.size())]; }
+  const std::vector<std::unique_ptr<Client>>& clients() const { return clients_; }
+  const std::vector<std::unique_ptr<Watcher>>& watchers() const { return watchers_; }
+  const std::vector<std::unique_ptr<Leaser>>& leasers() const { return leasers_; }
+  uint64_t kills() const { return kills_; }
+  /// Promises that were seen broken while the run went on.
+  Violations& violations() { return violations_; }
+
+ private:
+  void BuildMachines();
+  void BuildClients();
+  void Start(Node& node);
+  void End(Node& node, bool power_cut);
+  /// Ends processes that want to end, and starts those that are down; again and again.
+  void Supervise();
+  void CommitDatabases();
+
+  const Plan& plan_;
+  const Observer& observer_;
+  Scheduler scheduler_;
+  Network network_;
+  Truth truth_;
+  History history_;
+  std::vector<std::unique_ptr<Node>> nodes_;
+  std::vector<Node*> present_;
+  std::vector<std::unique_ptr<Client>> clients_;
+  std::vector<std::unique_ptr<Watcher>> watchers_;
+  std::vector<std::unique_ptr<Leaser>> leasers_;
+  std::map<Node*, Instant> down_until_;  // looked up only
+  uint64_t kills_ = 0;
+  Violations violations_;
+};
+
+}  // namespace kvorum::sim
