@@ -7,24 +7,9 @@
 #include "sim/history.h"
 #include "sim/node.h"
 #include "sim/truth.h"
+#include "sim/workload.h"
 
 namespace kvorum::sim {
-
-/// What clients do, in parts of their sum.
-struct Workload {
-  Instant think = 5'000'000;  ///< between an answer and the next request, at most twice this
-  uint64_t keys = 16;
-  uint64_t value_bytes = 8;
-  uint64_t put = 30;
-  uint64_t get = 20;
-  uint64_t get_serializable = 10;
-  uint64_t list = 6;
-  uint64_t get_old = 4;
-  uint64_t remove = 6;
-  uint64_t remove_range = 1;
-  uint64_t txn = 20;
-  uint64_t compact = 1;
-};
 
 /// One client of the key-value API: sends a request to some member, waits for the answer or gives up, and
 /// notes what became of it. The way there and back takes time, and ends where the process does.
@@ -51,21 +36,17 @@ class Client {
   void Return(size_t at, uint64_t attempt, Node* node, uint64_t start, Answer answer);
   void GiveUp(uint64_t attempt);
   void Finish();
-  Operation::Request Pick();
-  Operation::Request Txn();
-  std::string Key();
-  std::string Value();
 
   const uint64_t id_;
   Scheduler* const scheduler_;
   const Workload* const workload_;
+  Requests requests_;
   const Truth* const truth_;
   const Nodes nodes_;
   History* const history_;
   bool stopped_ = false;
   bool waiting_ = false;
   uint64_t attempt_ = 0;
-  uint64_t values_ = 0;
   uint64_t answered_ = 0;
 };
 

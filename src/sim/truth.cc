@@ -4,7 +4,6 @@
 
 #include "base/check.h"
 #include "base/wire.h"
-#include "fmt/format.h"
 
 namespace kvorum::sim {
 
@@ -29,10 +28,7 @@ std::vector<Revision> RevisionsOf(const mvcc::WatchBatch& batch) {
       KVORUM_CHECK(field.number == kEventsField);
       mvccpb::Event event;
       KVORUM_CHECK(event.ParseFromArray(field.bytes.data(), static_cast<int>(field.bytes.size())));
-      const int64_t revision = event.kv().mod_revision();
-      if (revisions.empty() || revisions.back().revision != revision)
-        revisions.emplace_back().revision = revision;
-      revisions.back().events.push_back(std::move(event));
+      AddEvent(std::move(event), &revisions);
     }
   }
   return revisions;
@@ -76,37 +72,12 @@ void Truth::Take(Follower& follower) {
           .IgnoreError();
       continue;
     }
-    for (Revision& revision : RevisionsOf(batch)) Learn(follower, std::move(revision));
-  }
-}
-
-void Truth::Learn(const Follower& follower, Revision revision) {
-  const auto differs = [&](const Revision& known) {
-    if (known.events.size() != revision.events.size()) return true;
-    for (size_t i = 0; i < known.events.size(); ++i) {
-      if (known.events[i].SerializeAsString() != revision.events[i].SerializeAsString()) return true;
+    for (Revision& revision : RevisionsOf(batch)) {
+      const auto number = static_cast<uint64_t>(revision.revision);
+      if (ledger_.Learn(follower.node->name(), std::move(revision), scheduler_->now())) {
+        scheduler_->Note(number);
+      }
     }
-    return false;
-  };
-  const Revision* known = nullptr;
-  if (revision.revision <= last()) {
-    known = &revisions_[static_cast<size_t>(revision.revision - 2)];
-  } else if (const auto early = early_.find(revision.revision); early != early_.end()) {
-    known = &early->second;
-  }
-  if (known != nullptr) {
-    if (differs(*known)) {
-      violations_.push_back(fmt::format("revision {} of {} is not what another member has", revision.revision,
-                                        follower.node->name()));
-    }
-    return;
-  }
-  revision.seen = scheduler_->now();
-  scheduler_->Note(static_cast<uint64_t>(revision.revision));
-  early_.emplace(revision.revision, std::move(revision));
-  while (!early_.empty() && early_.begin()->first == last() + 1) {
-    revisions_.push_back(std::move(early_.begin()->second));
-    early_.erase(early_.begin());
   }
 }
 

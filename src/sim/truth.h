@@ -7,6 +7,7 @@
 
 #include "mvcc/watch.h"
 #include "sim/history.h"
+#include "sim/ledger.h"
 #include "sim/node.h"
 
 namespace kvorum::sim {
@@ -22,22 +23,19 @@ class Truth {
   void Follow(Node& node);
   void Leave(Node& node);
 
-  const std::vector<Revision>& revisions() const { return revisions_; }
+  const std::vector<Revision>& revisions() const { return ledger_.revisions(); }
   /// The last one known without a gap; 1: none.
-  int64_t last() const { return static_cast<int64_t>(revisions_.size()) + 1; }
-  const Violations& violations() const { return violations_; }
+  int64_t last() const { return ledger_.last(); }
+  const Violations& violations() const { return ledger_.violations(); }
 
  private:
   struct Follower;
 
   void Take(Follower& follower);
-  void Learn(const Follower& follower, Revision revision);
 
   Scheduler* const scheduler_;
-  std::vector<Revision> revisions_;
-  std::map<int64_t, Revision> early_;  // behind a gap
+  Ledger ledger_;
   std::map<uint64_t, std::shared_ptr<Follower>> followers_;
-  Violations violations_;
 };
 
 /// The events of a batch, by revision.

@@ -47,30 +47,8 @@ void Watcher::Open() {
   watch().client = id_;
   watch().member = node_->id();
   watch().created = scheduler_->now();
-  etcdserverpb::WatchCreateRequest& request = watch().request;
-  switch (random.Below(4)) {
-    case 0:
-      request.set_key(std::string(1, '\0'));
-      request.set_range_end(std::string(1, '\0'));
-      break;
-    case 1:
-      request.set_key("k");
-      request.set_range_end("l");
-      break;
-    default:
-      request.set_key("k" + std::to_string(random.Below(8)));
-      break;
-  }
-  if (next_revision_ > 0 && random.OneIn(2, 3)) {
-    request.set_start_revision(next_revision_);
-  } else if (random.OneIn(1, 2)) {
-    request.set_start_revision(
-        std::max<int64_t>(1, truth_->last() - 20 + static_cast<int64_t>(random.Below(40))));
-  }
-  request.set_prev_kv(random.OneIn(1, 3));
-  if (random.OneIn(1, 8)) request.add_filters(etcdserverpb::WatchCreateRequest::NOPUT);
-  if (random.OneIn(1, 8)) request.add_filters(etcdserverpb::WatchCreateRequest::NODELETE);
-
+  watch().request = PickWatch(random, truth_->last(), next_revision_);
+  const etcdserverpb::WatchCreateRequest& request = watch().request;
   mvcc::WatchSpec spec{.key = request.key(),
                        .end = request.range_end(),
                        .start_revision = request.start_revision(),
