@@ -17,6 +17,12 @@ Bytes ContextOf(uint64_t round) {
   });
 }
 
+uint64_t RoundOf(const Bytes& context) {
+  uint64_t round = 0;
+  for (const char c : context.view()) round = round << 8 | static_cast<unsigned char>(c);
+  return round;
+}
+
 /// Moves those whose time is over to the end of `overdue`.
 void TakeOverdue(std::vector<PendingRead>& reads, MonotonicTime now, std::vector<PendingRead>& overdue) {
   const auto first = std::stable_partition(reads.begin(), reads.end(),
@@ -41,7 +47,7 @@ bool ReadRounds::Add(PendingRead& read) {
 Bytes ReadRounds::Start(MonotonicTime now) {
   if (asking_ || queued_.empty()) return {};
   asked_ = std::exchange(queued_, {});
-  ++round_;
+  first_asked_ = ++round_;
   asking_ = true;
   asked_at_ = now;
   return ContextOf(round_);
@@ -58,14 +64,15 @@ Bytes ReadRounds::AskAgain(MonotonicTime now) {
   if (now - asked_at_ < kRetryInterval) return {};
   metrics_->slow_read_indexes.Add();
   asked_at_ = now;
-  return ContextOf(round_);
+  return ContextOf(++round_);
 }
 
 void ReadRounds::OnAnswer(const raft::ReadState& answer, raft::Index applied) {
   std::vector<PendingRead> confirmed;
   {
     absl::MutexLock lock(&mutex_);
-    if (!asking_ || answer.context.view() != ContextOf(round_).view()) return;
+    const uint64_t round = RoundOf(answer.context);
+    if (!asking_ || round < first_asked_ || round > round_) return;
     asking_ = false;
     if (answer.index <= applied) {
       confirmed = std::exchange(asked_, {});

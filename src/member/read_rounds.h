@@ -34,7 +34,8 @@ class ReadRounds {
   /// The context to ask the leader with, where a round is to be started; null where one is under way or there
   /// is nothing to ask.
   Bytes Ask(MonotonicTime now);
-  /// The same, and again the context of a round that was not answered in time.
+  /// The same; and another context for a round that was not answered in time, whose answer counts as the
+  /// first one's does: a leader of etcd's confirms too much where a context comes twice.
   Bytes AskAgain(MonotonicTime now);
   /// The reads are told at once where that much is applied. Answers to no round under way are passed over.
   void OnAnswer(const raft::ReadState& answer, raft::Index applied);
@@ -58,7 +59,8 @@ class ReadRounds {
   mutable absl::Mutex mutex_;
   std::vector<PendingRead> queued_ ABSL_GUARDED_BY(mutex_);  // for the next round
   std::vector<PendingRead> asked_ ABSL_GUARDED_BY(mutex_);   // in the round under way
-  uint64_t round_ ABSL_GUARDED_BY(mutex_);                   // its number, the context's content
+  uint64_t round_ ABSL_GUARDED_BY(mutex_);                   // the last context's content
+  uint64_t first_asked_ ABSL_GUARDED_BY(mutex_) = 0;         // of the round under way, its first context's
   bool asking_ ABSL_GUARDED_BY(mutex_) = false;
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
   MonotonicTime asked_at_ ABSL_GUARDED_BY(mutex_);

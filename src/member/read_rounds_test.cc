@@ -52,8 +52,15 @@ TEST_F(ReadRoundsTest, AsksAgainWhenNobodyAnswers) {
   const Bytes context = rounds_.Ask(now_);
   EXPECT_TRUE(rounds_.AskAgain(now_ + milliseconds(499)).is_null());
   EXPECT_TRUE(rounds_.Ask(now_ + milliseconds(500)).is_null());
-  EXPECT_EQ(rounds_.AskAgain(now_ + milliseconds(500)).view(), context.view());
+  const Bytes again = rounds_.AskAgain(now_ + milliseconds(500));
+  EXPECT_NE(again.view(), context.view());
   EXPECT_EQ(metrics_.slow_read_indexes.value(), 1u);
+  rounds_.OnAnswer({.index = Index(5), .context = context}, Index(5));
+  EXPECT_TRUE(told_.at(1).ok()) << "the first answer comes late";
+  Add(2);
+  EXPECT_FALSE(rounds_.Ask(now_).is_null());
+  rounds_.OnAnswer({.index = Index(5), .context = again}, Index(5));
+  EXPECT_FALSE(told_.contains(2)) << "it is the answer of the round before";
 }
 
 TEST_F(ReadRoundsTest, ANewLeaderFailsTheRoundUnderWayOnly) {

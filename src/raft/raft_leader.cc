@@ -161,9 +161,8 @@ void Raft::StartReadRound(Message request) {
   }
   switch (read_only_) {
     case ReadOnlyOption::kSafe: {
-      const Bytes context = request.entries.front().data;
       if (!reads_.Add(log_.committed(), std::move(request))) return;
-      reads_.Acknowledge(id_, context);
+      reads_.Acknowledge(id_, reads_.LastContext());
       BroadcastHeartbeat();
       return;
     }
