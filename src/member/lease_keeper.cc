@@ -41,7 +41,8 @@ void LeaseKeeper::RevokeExpired() {
   for (LeaseId id : expired) {
     std::string request;
     wire::AppendUint(request, 1, static_cast<uint64_t>(id.value()));
-    proposer_->ProposeInternal(RequestKind::kLeaseRevoke, request, [this](ApplyResult) { OnRevoked(); });
+    // One that was deposed without knowing may count a lease out that its successor has renewed.
+    proposer_->ProposeAsLeader(RequestKind::kLeaseRevoke, request, [this](ApplyResult) { OnRevoked(); });
   }
 }
 
@@ -65,7 +66,7 @@ void LeaseKeeper::CheckpointDue() {
     }
     wire::AppendBytes(request, 1, checkpoint);
   }
-  proposer_->ProposeInternal(RequestKind::kLeaseCheckpoint, request, [](ApplyResult) {});
+  proposer_->ProposeAsLeader(RequestKind::kLeaseCheckpoint, request, [](ApplyResult) {});
 }
 
 }  // namespace kvorum::member

@@ -63,6 +63,11 @@ void Proposer::ProposeInternal(RequestKind kind, std::string_view encoded_reques
   ProposeOwn(id, BuildEntry(kind, encoded_request, id, {}), std::move(done));
 }
 
+void Proposer::ProposeAsLeader(RequestKind kind, std::string_view encoded_request, ApplyDone done) {
+  const RequestId id = NextId();
+  ProposeOwn(id, BuildEntry(kind, encoded_request, id, {}), std::move(done), true);
+}
+
 void Proposer::ProposeLegacyPut(std::string_view path, std::string_view value, ApplyDone done) {
   const RequestId id = NextId();
   ProposeOwn(id, BuildLegacyPut(path, value, id), std::move(done));
@@ -74,11 +79,13 @@ void Proposer::ProposeOwnV2(v2store::Request request) {
   ProposeOwn(id, Bytes::Copy(v2store::Encode(request)), [](const ApplyResult&) {});
 }
 
-void Proposer::ProposeOwn(RequestId id, Bytes entry, ApplyDone done) {
+void Proposer::ProposeOwn(RequestId id, Bytes entry, ApplyDone done, bool as_leader) {
   const MonotonicTime now = ports_.clock->Now();
-  loop_->Propose(
-      std::move(entry),
-      {.id = id, .start = now, .deadline = now + options_.request_timeout(), .done = std::move(done)});
+  loop_->Propose(std::move(entry), {.id = id,
+                                    .start = now,
+                                    .deadline = now + options_.request_timeout(),
+                                    .as_leader = as_leader,
+                                    .done = std::move(done)});
 }
 
 }  // namespace kvorum::member

@@ -24,6 +24,9 @@ class Proposer {
   void ProposeV2(v2store::Request request, MonotonicTime deadline, ApplyDone done);
   /// A request of the member itself, which the limits do not hold back.
   void ProposeInternal(RequestKind kind, std::string_view encoded_request, ApplyDone done);
+  /// The same for what only the leader may decide: fails where this member does not lead when the request
+  /// comes to consensus, and is never handed on to the one that does.
+  void ProposeAsLeader(RequestKind kind, std::string_view encoded_request, ApplyDone done);
   /// The same in the form of releases before 3.6 (BuildLegacyPut).
   void ProposeLegacyPut(std::string_view path, std::string_view value, ApplyDone done);
   /// A request of the v2 API that nobody waits for.
@@ -32,7 +35,7 @@ class Proposer {
  private:
   void ProposeChecked(const absl::Status& limits, RequestId id, Bytes entry, MonotonicTime deadline,
                       ApplyDone done);
-  void ProposeOwn(RequestId id, Bytes entry, ApplyDone done);
+  void ProposeOwn(RequestId id, Bytes entry, ApplyDone done, bool as_leader = false);
 
   static constexpr uint64_t kIdMask = (uint64_t{1} << 48) - 1;
 

@@ -192,6 +192,7 @@ void RaftLoop::Stop(absl::AnyInvocable<void()> done) {
       std::swap(rest, inbox_);
     }
     for (Executor::Task& call : rest.calls) call();
+    ForgetLeaders([](const Proposal&) { return true; });
     for (auto& [entry, waiter] : rest.proposals) new_waiters_.push_back(std::move(waiter));
     for (auto& [message, waiter] : rest.conf_changes) new_waiters_.push_back(std::move(waiter));
     if (ticking_) ports_.raft_executor->CancelTimer(tick_timer_);
@@ -351,8 +352,13 @@ void RaftLoop::Take(Inbox& inbox) {
   for (Executor::Task& call : inbox.after_apply) call();
   for (raft::Message& message : inbox.messages) TakeMessage(std::move(message));
   for (auto& [entry, waiter] : inbox.proposals) {
-    proposals_.push_back({.entry = std::move(entry), .deadline = waiter.deadline});
-    new_waiters_.push_back(std::move(waiter));
+    Proposal& proposal =
+        proposals_.emplace_back(Proposal{.entry = std::move(entry), .deadline = waiter.deadline});
+    if (waiter.as_leader) {
+      proposal.as_leader = std::move(waiter);
+    } else {
+      new_waiters_.push_back(std::move(waiter));
+    }
   }
   for (auto& [message, waiter] : inbox.conf_changes) {
     conf_changes_.push_back({.message = std::move(message), .deadline = waiter.deadline});
@@ -383,7 +389,18 @@ void RaftLoop::Step(raft::Message message) {
   }
 }
 
+void RaftLoop::ForgetLeaders(absl::FunctionRef<bool(const Proposal&)> which) {
+  std::erase_if(proposals_, [this, which](Proposal& proposal) {
+    if (!proposal.as_leader || !which(proposal)) return false;
+    proposal.as_leader->deadline = MonotonicTime::min();
+    new_waiters_.push_back(*std::move(proposal.as_leader));
+    return true;
+  });
+}
+
 void RaftLoop::ProposeWaiting() {
+  // What a leader found is not handed on to its successor, who may know better.
+  if (node_->soft_state().role != raft::Role::kLeader) ForgetLeaders([](const Proposal&) { return true; });
   if (node_->soft_state().lead == raft::kNoNode) return;
   while (!proposals_.empty()) {
     std::vector<Bytes> batch;
@@ -396,7 +413,10 @@ void RaftLoop::ProposeWaiting() {
     const size_t count = batch.size();
     // Refused while too much is uncommitted or leadership is moving: tried again in a later turn.
     if (!node_->ProposeBatch(std::move(batch)).ok()) return;
-    proposals_.erase(proposals_.begin(), proposals_.begin() + static_cast<ptrdiff_t>(count));
+    for (size_t i = 0; i < count; ++i) {
+      if (proposals_.front().as_leader) new_waiters_.push_back(*std::move(proposals_.front().as_leader));
+      proposals_.pop_front();
+    }
   }
 }
 
@@ -529,6 +549,7 @@ void RaftLoop::OnTick() {
   node_->Tick();
   FlushHardState();
   std::erase_if(conf_changes_, [now](const HeldConfChange& change) { return change.deadline <= now; });
+  ForgetLeaders([now](const Proposal& proposal) { return proposal.deadline <= now; });
   std::erase_if(proposals_, [now](const Proposal& proposal) { return proposal.deadline <= now; });
   reads_.OnTick(now);
   // The applier tells those whose time is over, and must know of them.

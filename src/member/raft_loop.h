@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "member/member.h"
@@ -103,6 +104,7 @@ class RaftLoop {
   struct Proposal {
     Bytes entry;
     MonotonicTime deadline;
+    std::optional<Waiter> as_leader;  // Waiter::as_leader: who waits for it
   };
   /// A MsgProp with one conf change, of this member or of one that forwards it.
   struct HeldConfChange {
@@ -154,6 +156,8 @@ class RaftLoop {
   void TakeInstalled(std::vector<raft::Message> responses);
   void TakeMessage(raft::Message message);
   void ProposeWaiting();
+  /// Forgets the proposals of a leader that `which` says.
+  void ForgetLeaders(absl::FunctionRef<bool(const Proposal&)> which);
   void ProposeConfChanges();
   void CampaignIfAlone();
   void HandleReady(raft::Ready ready);

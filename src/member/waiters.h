@@ -16,6 +16,8 @@ struct Waiter {
   MonotonicTime start;
   MonotonicTime deadline;
   size_t bytes = 0;  ///< of the entry
+  /// Proposed only while this member leads; where it does not, its time is over at once.
+  bool as_leader = false;
   ApplyDone done;
 };
 
