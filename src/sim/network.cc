@@ -284,10 +284,17 @@ void Network::Deliver(raft::Message message) {
       sender->second->Unreachable(to);
     return;
   }
+  if (filter_ && !filter_(message)) return;
   if (const auto transport = transports_.find(to); transport != transports_.end()) {
     transport->second->heard_from_.insert(from);
   }
   scheduler_->Note(from << 32 ^ to << 16 ^ static_cast<uint64_t>(message.type) ^ message.index.value() << 20);
+  receiver->Receive(std::move(message));
+}
+
+void Network::Inject(raft::Message message) {
+  member::Member* receiver = MemberAt(message.to.value());
+  KVORUM_CHECK(receiver != nullptr);
   receiver->Receive(std::move(message));
 }
 

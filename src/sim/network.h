@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/functional/any_invocable.h"
 #include "backend/memory_backend.h"
 #include "member/member.h"
 #include "member/ports.h"
@@ -56,6 +57,14 @@ class Network {
   void HealAll() { cut_.clear(); }
   bool Passes(MemberId from, MemberId to) const { return !cut_.contains({from.value(), to.value()}); }
 
+  // For scripts.
+
+  /// Shown each message when it would arrive; one that it returns false for is not delivered.
+  using Filter = absl::AnyInvocable<bool(const raft::Message& message)>;
+  void SetFilter(Filter filter) { filter_ = std::move(filter); }
+  /// Hands `message` to its receiver now, whatever holds of the wire.
+  void Inject(raft::Message message);
+
   uint64_t messages() const { return messages_; }
   uint64_t snapshots() const { return snapshots_; }
 
@@ -77,6 +86,7 @@ class Network {
   std::set<Link> cut_;
   std::map<Link, Instant> last_arrival_;
   std::map<uint64_t, Transport*> transports_;  // of the processes that run
+  Filter filter_;
   uint64_t messages_ = 0;
   uint64_t snapshots_ = 0;
 };

@@ -88,13 +88,14 @@ absl::Status Node::Bring() {
   metrics_ = std::make_unique<metrics::Registry>();
   transport_ = network_->NewTransport(id_);
   calls_ = network_->NewCalls(id_, &clock_);
+  if (options_.wrap_database) wrapped_ = options_.wrap_database(backend_.get());
   const member::Ports ports = {.clock = &clock_,
                                .raft_executor = raft_.get(),
                                .apply_executor = apply_.get(),
                                .background_executor = background_.get(),
                                .log = &disk_,
                                .snapshots = &disk_,
-                               .backend = backend_.get(),
+                               .backend = wrapped_ != nullptr ? wrapped_.get() : backend_.get(),
                                .transport = transport_.get(),
                                .calls = calls_.get(),
                                .random = random_.get(),
@@ -129,6 +130,7 @@ void Node::Kill(bool power_cut) {
   background_.reset();
   disk_.Detach(true, power_cut);
   member_.reset();
+  wrapped_.reset();
   lock_.reset();
   metrics_.reset();
   if (backend_ != nullptr) backend_ = backend_->Crash();
@@ -156,6 +158,11 @@ void Node::Wipe() {
   KVORUM_CHECK(!up());
   disk_.Wipe();
   backend_ = backend::MemoryBackend::Create();
+}
+
+void Node::PutDatabase(std::unique_ptr<backend::MemoryBackend> database) {
+  KVORUM_CHECK(!up());
+  backend_ = std::move(database);
 }
 
 }  // namespace kvorum::sim

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -29,6 +30,8 @@ class Node final : public Machine {
 
     member::MemberOptions member;
     DiskManner disk;
+    /// Stands between the member and its database; null: nothing does. For scripts.
+    std::function<std::unique_ptr<backend::Backend>(backend::MemoryBackend*)> wrap_database;
   };
 
   Node(Scheduler* scheduler, Network* network, Options options);
@@ -45,6 +48,8 @@ class Node final : public Machine {
   void Resume();
   /// A new, empty disk is put in. REQUIRES: !up()
   void Wipe();
+  /// The database is this one from the next start on. REQUIRES: !up()
+  void PutDatabase(std::unique_ptr<backend::MemoryBackend> database);
 
   bool up() const { return member_ != nullptr; }
   bool paused() const { return paused_; }
@@ -64,6 +69,7 @@ class Node final : public Machine {
   void CommitDatabase() {
     if (up()) backend_->CommitNow();
   }
+  SimExecutor& raft_executor() { return *raft_; }
   Executor& apply_executor() { return *apply_; }
 
   // Machine
@@ -96,6 +102,7 @@ class Node final : public Machine {
   std::unique_ptr<metrics::Registry> metrics_;
   std::unique_ptr<member::PeerTransport> transport_;
   std::unique_ptr<member::PeerCalls> calls_;
+  std::unique_ptr<backend::Backend> wrapped_;
   std::unique_ptr<FileLock> lock_;
   bool paused_ = false;
   bool ready_ = false;
