@@ -177,7 +177,8 @@ def no_acknowledged_write_is_lost_while_members_die():
             while time.monotonic() < end:
                 member = random.choice(cluster.members) if kills % 2 else cluster.leader()
                 member.kill()
-                time.sleep(0.5)  # it is away for a while
+                others = [other for other in cluster.members if other is not member]
+                wait_until(lambda: all(other.serves() for other in others), "the others go on")
                 member.start(cluster.initial_cluster())
                 cluster.wait_ready()
                 kills += 1

@@ -22,6 +22,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import etcd_release  # pylint: disable=wrong-import-position
+from running import Running  # pylint: disable=wrong-import-position
 
 PATIENCE = 60
 KVORUM = os.environ.get("KVORUM_PROGRAM") or os.path.join(
@@ -159,7 +160,7 @@ PASSING = re.compile("unhealthy cluster|not enough started|deadline exceeded|tim
                      "proposal dropped|raft: stopped|already exist|member not found")
 
 
-class Member:
+class Member(Running):
     """One process and its data directory."""
 
     def __init__(self, kind, name, directory, flags=(), client_host_port=None, program=None):
@@ -172,7 +173,6 @@ class Member:
         self.listen_port = free_port()
         self.advertised_port = self.listen_port
         self.learner = False  # answers no requests but serializable ones
-        self.process = None
         self.log_path = directory + ".log"
         self.preexec = None
         self.sync_milliseconds = 0  # how much longer its disk takes to sync, from the next start on
@@ -208,27 +208,8 @@ class Member:
                                         preexec_fn=self.preexec, env=environment)
         log.close()
 
-    def alive(self):
-        return self.process is not None and self.process.poll() is None
-
-    def kill(self):
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-
-    def terminate(self):
-        self.process.terminate()
-        return self.wait()
-
-    def wait(self, patience=PATIENCE):
-        return self.process.wait(patience)
-
     def signal(self, number):
         self.process.send_signal(number)
-
-    def log(self):
-        with open(self.log_path, errors="replace") as log:
-            return log.read()
 
     def client(self):
         return Client(self.client_port)

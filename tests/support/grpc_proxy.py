@@ -9,9 +9,10 @@ import subprocess
 import tempfile
 
 from cluster import ETCD, KVORUM, LOST, PATIENCE, free_port, wait_until
+from running import Running
 
 
-class GrpcProxy:
+class GrpcProxy(Running):
     """One process, in a folder of its own. Looks like a member to clients of the v3 API."""
 
     def __init__(self, kind, endpoints, flags=(), tls=False):
@@ -81,19 +82,3 @@ class GrpcProxy:
         if check and result.returncode != 0:
             raise AssertionError(f"etcdctl {' '.join(arguments)}: {result.stdout}{result.stderr}")
         return result.stdout if check else result
-
-    def alive(self):
-        return self.process is not None and self.process.poll() is None
-
-    def kill(self):
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-
-    def terminate(self):
-        self.process.terminate()
-        return self.process.wait(PATIENCE)
-
-    def log(self):
-        with open(self.log_path, errors="replace", encoding="utf-8") as log:
-            return log.read()

@@ -7,10 +7,11 @@ import subprocess
 import tempfile
 
 from cluster import ETCD, KVORUM, PATIENCE, free_port, wait_until
+from running import Running
 from v2 import LOST, V2Client
 
 
-class Proxy:
+class Proxy(Running):
     """One process in proxy mode, in a folder of its own. Looks like a member to clients."""
 
     def __init__(self, kind, cluster, flags=(), mode="on", found_by=None):
@@ -84,19 +85,3 @@ class Proxy:
         """What it has in memory, in bytes."""
         with open(f"/proc/{self.process.pid}/status", encoding="ascii") as status:
             return int(re.search(r"VmRSS:\s+(\d+) kB", status.read()).group(1)) << 10
-
-    def alive(self):
-        return self.process is not None and self.process.poll() is None
-
-    def kill(self):
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-
-    def terminate(self):
-        self.process.terminate()
-        return self.process.wait(PATIENCE)
-
-    def log(self):
-        with open(self.log_path, errors="replace", encoding="utf-8") as log:
-            return log.read()
