@@ -1,11 +1,12 @@
-// ThreadSanitizer builds only: tells the sanitizer about absl::Mutex and absl::CondVar, whose code in the
-// system's shared library is not instrumented. These definitions stand before the library's, tell, and call
-// them.
+// ThreadSanitizer builds only: tells the sanitizer about absl::Mutex, absl::CondVar and absl::Notification,
+// whose code in the system's shared library is not instrumented. These definitions stand before the
+// library's, tell, and call them.
 
 #include <dlfcn.h>
 #include <sanitizer/tsan_interface.h>
 
 #include "absl/synchronization/mutex.h"
+#include "absl/synchronization/notification.h"
 #include "base/check.h"
 
 namespace {
@@ -150,6 +151,33 @@ bool CondVar::WaitWithDeadline(Mutex* mutex, Time deadline) {
   static auto* const real =
       Real<bool(CondVar*, Mutex*, Time)>("_ZN4absl7debian37CondVar16WaitWithDeadlineEPNS0_5MutexENS0_4TimeE");
   return Waiting(mutex, [&] { return real(this, mutex, deadline); });
+}
+
+// What was done before a notification is seen by who waited for it.
+void Notification::Notify() {
+  static auto* const real = Real<void(Notification*)>("_ZN4absl7debian312Notification6NotifyEv");
+  __tsan_release(this);
+  real(this);
+}
+void Notification::WaitForNotification() const {
+  static auto* const real =
+      Real<void(const Notification*)>("_ZNK4absl7debian312Notification19WaitForNotificationEv");
+  real(this);
+  __tsan_acquire(const_cast<Notification*>(this));
+}
+bool Notification::WaitForNotificationWithTimeout(Duration timeout) const {
+  static auto* const real = Real<bool(const Notification*, Duration)>(
+      "_ZNK4absl7debian312Notification30WaitForNotificationWithTimeoutENS0_8DurationE");
+  const bool notified = real(this, timeout);
+  if (notified) __tsan_acquire(const_cast<Notification*>(this));
+  return notified;
+}
+bool Notification::WaitForNotificationWithDeadline(Time deadline) const {
+  static auto* const real = Real<bool(const Notification*, Time)>(
+      "_ZNK4absl7debian312Notification31WaitForNotificationWithDeadlineENS0_4TimeE");
+  const bool notified = real(this, deadline);
+  if (notified) __tsan_acquire(const_cast<Notification*>(this));
+  return notified;
 }
 
 ABSL_NAMESPACE_END
