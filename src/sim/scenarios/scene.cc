@@ -5,7 +5,6 @@
 
 #include "base/check.h"
 #include "fmt/format.h"
-#include "member/request.h"
 #include "sim/truth.h"
 
 namespace kvorum::sim {
@@ -28,6 +27,7 @@ Scene::Scene(Options options) : options_(std::move(options)), network_(&schedule
                        .initial_cluster = cluster,
                        .member = options_.member,
                        .disk = options_.disk};
+    if (i == 1) node.wrap_database = options_.wrap_first_database;
     present_.push_back(
         nodes_.emplace_back(std::make_unique<Node>(&scheduler_, &network_, std::move(node))).get());
   }
@@ -37,7 +37,7 @@ Scene::Scene(Options options) : options_(std::move(options)), network_(&schedule
 }
 
 Scene::~Scene() {
-  for (Node* node : present_) node->Kill(false);
+  for (auto& node : nodes_) node->Kill(false);
 }
 
 void Scene::Supervise() {
@@ -130,17 +130,23 @@ std::string Scene::Get(Node& node, const std::string& key, bool serializable) {
   return response.kvs().empty() ? "(none)" : response.kvs(0).value();
 }
 
+absl::Status Scene::Propose(Node& node, member::RequestKind kind,
+                            const google::protobuf::MessageLite& request) {
+  member::Member& member = *node.member();
+  const member::RequestId id = member.NextRequestId();
+  auto status = std::make_shared<std::optional<absl::Status>>();
+  member.Propose(id, member::BuildEntry(kind, request.SerializeAsString(), id, {}), MonotonicTime::max(),
+                 [status](const member::ApplyResult& result) { *status = result.status; });
+  if (!Until([&] { return status->has_value(); })) return absl::DeadlineExceededError("no answer");
+  return **status;
+}
+
 void Scene::Grant(Node& node, int64_t lease, int64_t ttl_seconds) {
   etcdserverpb::LeaseGrantRequest request;
   request.set_id(lease);
   request.set_ttl(ttl_seconds);
-  member::Member& member = *node.member();
-  const member::RequestId id = member.NextRequestId();
-  auto status = std::make_shared<std::optional<absl::Status>>();
-  member.Propose(
-      id, member::BuildEntry(member::RequestKind::kLeaseGrant, request.SerializeAsString(), id, {}),
-      MonotonicTime::max(), [status](const member::ApplyResult& result) { *status = result.status; });
-  KVORUM_CHECK(Until([&] { return status->has_value(); }) && (*status)->ok(), "no lease");
+  const absl::Status status = Propose(node, member::RequestKind::kLeaseGrant, request);
+  KVORUM_CHECK(status.ok(), "no lease: {}", status.ToString());
 }
 
 absl::Status Scene::Renew(Node& node, int64_t lease) {
@@ -195,6 +201,11 @@ Node& Scene::Join(bool learner) {
       nodes_.emplace_back(std::make_unique<Node>(&scheduler_, &network_, std::move(node))).get());
   Start(*present_.back());
   return *present_.back();
+}
+
+void Scene::Leave(Node& node) {
+  node.Kill(false);
+  std::erase(present_, &node);
 }
 
 SceneWatch::SceneWatch(Scene* scene, Node& node, mvcc::WatchSpec spec, bool reading)

@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "absl/functional/function_ref.h"
+#include "google/protobuf/message_lite.h"
+#include "member/request.h"
 #include "sim/client.h"
 #include "sim/network.h"
 #include "sim/node.h"
@@ -24,6 +26,8 @@ class Scene {
     uint64_t members = 3;
     member::MemberOptions member;
     DiskManner disk;
+    /// Node::Options::wrap_database of the first machine.
+    std::function<std::unique_ptr<backend::Backend>(backend::MemoryBackend*)> wrap_first_database;
   };
   using Answer = absl::StatusOr<Operation::Response>;
 
@@ -58,6 +62,8 @@ class Scene {
   absl::Status Compact(Node& node, int64_t revision);
   /// The value, or "(none)", or the error's text.
   std::string Get(Node& node, const std::string& key, bool serializable = false);
+  /// What a request of the log came to.
+  absl::Status Propose(Node& node, member::RequestKind kind, const google::protobuf::MessageLite& request);
   void Grant(Node& node, int64_t lease, int64_t ttl_seconds);
   absl::Status Renew(Node& node, int64_t lease);
 
@@ -70,6 +76,8 @@ class Scene {
   void Start(Node& node);
   /// Adds a machine to the cluster and waits until it is served.
   Node& Join(bool learner = false);
+  /// The machine is taken away; it was removed from the cluster.
+  void Leave(Node& node);
 
  private:
   void Supervise();
