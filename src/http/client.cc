@@ -75,6 +75,7 @@ class Client::Impl final : public ClientPool, public std::enable_shared_from_thi
   std::shared_ptr<Exchange> Open(ClientRequest request, const ExchangeOptions& options,
                                  std::shared_ptr<ResponseSink> sink, std::shared_ptr<BodySource> source) {
     KVORUM_CHECK(loop_.InThread(), "a client is used from its loop");
+    KVORUM_CHECK(source == nullptr || !options.pipelined, "a pipelined request with a body");
     auto exchange = std::make_shared<ClientExchange>(this, std::move(request), options, std::move(sink),
                                                      std::move(source));
     active_.insert(exchange);
@@ -94,9 +95,11 @@ class Client::Impl final : public ClientPool, public std::enable_shared_from_thi
         const std::shared_ptr<ClientExchange> exchange = *active_.begin();
         exchange->Fail(StoppedError());
       }
-      while (!idle_.empty()) {
-        const std::shared_ptr<ClientConnection> connection = idle_.begin()->second.back();
-        connection->Close();
+      for (Connections* connections : {&idle_, &pipelined_}) {
+        while (!connections->empty()) {
+          const std::shared_ptr<ClientConnection> connection = connections->begin()->second.back();
+          connection->Close();
+        }
       }
       stopped.Notify();
     });
@@ -115,7 +118,21 @@ class Client::Impl final : public ClientPool, public std::enable_shared_from_thi
     return connection;
   }
 
+  std::shared_ptr<ClientConnection> FindPipelined(const std::string& authority) override {
+    const auto it = pipelined_.find(authority);
+    if (it == pipelined_.end()) return nullptr;
+    for (const std::shared_ptr<ClientConnection>& connection : it->second) {
+      if (connection->HasRoom()) return connection;
+    }
+    return nullptr;
+  }
+
+  void OnPipelined(const std::shared_ptr<ClientConnection>& connection) override {
+    pipelined_[connection->authority()].push_back(connection);
+  }
+
   void OnIdle(const std::shared_ptr<ClientConnection>& connection) override {
+    Forget(pipelined_, connection.get());
     std::vector<std::shared_ptr<ClientConnection>>& list = idle_[connection->authority()];
     list.push_back(connection);
     if (list.size() <= options_.max_idle_connections && !stopped_) return;
@@ -124,22 +141,30 @@ class Client::Impl final : public ClientPool, public std::enable_shared_from_thi
   }
 
   void OnClosed(ClientConnection* connection) override {
-    const auto it = idle_.find(connection->authority());
-    if (it == idle_.end()) return;
-    std::erase_if(it->second, [connection](const auto& idle) { return idle.get() == connection; });
-    if (it->second.empty()) idle_.erase(it);
+    Forget(idle_, connection);
+    Forget(pipelined_, connection);
   }
 
   void OnEnded(ClientExchange* exchange) override { active_.erase(exchange->shared_from_this()); }
 
  private:
+  /// By authority. No list is empty.
+  using Connections = absl::flat_hash_map<std::string, std::vector<std::shared_ptr<ClientConnection>>>;
+
+  static void Forget(Connections& connections, const ClientConnection* connection) {
+    const auto it = connections.find(connection->authority());
+    if (it == connections.end()) return;
+    std::erase_if(it->second, [connection](const auto& one) { return one.get() == connection; });
+    if (it->second.empty()) connections.erase(it);
+  }
+
   Loop& loop_;
   const ClientOptions options_;
   // Owned by the loop.
   bool stopped_ = false;
   absl::flat_hash_set<std::shared_ptr<ClientExchange>> active_;
-  /// By authority; the one used last at the back. No list is empty.
-  absl::flat_hash_map<std::string, std::vector<std::shared_ptr<ClientConnection>>> idle_;
+  Connections idle_;       // the one used last at the back
+  Connections pipelined_;  // the one that is filled first at the front
 };
 
 Client::Client(Loop* loop, ClientOptions options) : impl_(std::make_shared<Impl>(loop, options)) {}

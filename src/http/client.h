@@ -38,6 +38,8 @@ struct ClientOptions {
   std::chrono::nanoseconds dial_timeout = std::chrono::seconds(5);  ///< with the handshake; 0: no limit
   size_t max_idle_connections = 4;  ///< for each address; kept for later requests
   std::chrono::nanoseconds idle_timeout = std::chrono::seconds(30);
+  /// An answer that others wait behind (see `pipelined`) may be so long in coming; then they go elsewhere.
+  std::chrono::nanoseconds pipeline_patience = std::chrono::milliseconds(50);
   size_t max_response_bytes = size_t{64} << 20;  ///< of a response that is collected; more is an error
   std::shared_ptr<const TlsContext> tls = {};    ///< for https; null: TlsContext::SystemClient()
 };
@@ -73,6 +75,10 @@ struct ExchangeOptions {
   /// A request that met a connection which the server was closing is repeated once, whatever its method. The
   /// server may have got it both times.
   bool repeat = false;
+  /// A GET or HEAD without a body that changes nothing and is answered at once, with little: it may go out
+  /// behind others of its kind before they are answered, on one connection. Where that connection breaks, and
+  /// where an answer before its own takes long or is long, it is sent again, on a connection of its own.
+  bool pipelined = false;
 };
 
 /// An exchange under way. On the loop only.
@@ -106,7 +112,7 @@ class Client {
             absl::AnyInvocable<void(absl::StatusOr<ClientResponse>)> done);
 
   /// The same in pieces, on a connection of its own where none is idle. With a `source` the body comes from
-  /// there, in chunks. On the loop only.
+  /// there, in chunks. REQUIRES: no source where `options` say pipelined. On the loop only.
   std::shared_ptr<Exchange> Open(ClientRequest request, const ExchangeOptions& options,
                                  std::shared_ptr<ResponseSink> sink,
                                  std::shared_ptr<BodySource> source = nullptr);

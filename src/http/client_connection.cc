@@ -21,6 +21,10 @@ constexpr int kMaxInterimResponses = 16;
 /// The next piece of a body is asked for when less than this waits for the system.
 constexpr size_t kPullBelow = 512 << 10;
 constexpr int kMaxVectors = 64;
+/// Pipelined requests on one connection: so many are sent again at the most where one of them takes long.
+constexpr size_t kMaxPipelined = 64;
+/// An answer that is longer has the connection to itself.
+constexpr size_t kLongAnswer = 64 << 10;
 /// The shortest end of a chunked body. Beast 1.81's parser, once it asked for more, asserts that it gets at
 /// least that much.
 constexpr size_t kLastChunkBytes = std::string_view("0\r\n\r\n").size();
@@ -65,8 +69,14 @@ void ClientExchange::Start() {
   }
   if (absl::Status status = CheckRequest(request_); !status.ok()) return Fail(status);
   Arm();
-  if (std::shared_ptr<ClientConnection> idle = pool_->TakeIdle(Server())) return Attach(std::move(idle));
-  Dial();
+  const std::string server = Server();
+  if (options_.pipelined) {
+    if (std::shared_ptr<ClientConnection> busy = pool_->FindPipelined(server)) return Attach(std::move(busy));
+  }
+  std::shared_ptr<ClientConnection> idle = pool_->TakeIdle(server);
+  if (idle == nullptr) return Dial();
+  if (options_.pipelined) pool_->OnPipelined(idle);
+  Attach(std::move(idle));
 }
 
 std::string ClientExchange::Server() const {
@@ -125,7 +135,7 @@ std::shared_ptr<ResponseSink> ClientExchange::Detach() {
   if (timer_ != 0) pool_->loop().CancelTimer(std::exchange(timer_, 0));
   if (std::shared_ptr<Dialer> dialer = std::move(dialer_)) dialer->Cancel();
   if (std::shared_ptr<ProxyTunnel> tunnel = std::move(tunnel_)) tunnel->Cancel();
-  if (std::shared_ptr<ClientConnection> connection = std::move(connection_)) connection->Close();
+  if (std::shared_ptr<ClientConnection> connection = std::move(connection_)) connection->Leave(this);
   source_.reset();
   pool_->OnEnded(this);
   return std::move(sink_);
@@ -138,14 +148,14 @@ void ClientExchange::Cancel() {
 
 void ClientExchange::Pause() {
   if (ended() || std::exchange(paused_, true)) return;
-  if (connection_ != nullptr) connection_->Pause();
+  if (connection_ != nullptr) connection_->Pause(this);
 }
 
 void ClientExchange::Resume() {
   if (ended() || !std::exchange(paused_, false)) return;
   OnRead();
   Arm();
-  if (connection_ != nullptr) connection_->Resume();
+  if (connection_ != nullptr) connection_->Resume(this);
 }
 
 void ClientExchange::Fail(const absl::Status& status) {
@@ -154,6 +164,7 @@ void ClientExchange::Fail(const absl::Status& status) {
 }
 
 void ClientExchange::OnHead(ClientResponse head) {
+  if (ended()) return;
   sent_at_.reset();
   read_at_ = pool_->loop().clock().Now();
   Arm();
@@ -167,13 +178,15 @@ void ClientExchange::OnData(std::string_view data) {
 }
 
 void ClientExchange::OnComplete() {
+  if (ended()) return;
   const std::shared_ptr<ClientExchange> self = shared_from_this();
-  connection_.reset();  // it is idle, or closed
+  connection_.reset();  // it is idle, closed, or others'
   Detach()->OnEnd(absl::OkStatus());
 }
 
 void ClientExchange::OnBroken(const absl::Status& status, bool reused, bool untouched) {
   connection_.reset();
+  if (ended()) return;
   if (reused && untouched && (options_.repeat || request_.method == "GET") &&
       !std::exchange(repeated_, true)) {
     blocked_since_.reset();
@@ -181,6 +194,17 @@ void ClientExchange::OnBroken(const absl::Status& status, bool reused, bool unto
     return Dial();
   }
   Fail(status);
+}
+
+void ClientExchange::OnDisplaced(bool dial) {
+  connection_.reset();
+  if (ended()) return;
+  blocked_since_.reset();
+  sent_at_.reset();
+  if (!dial) {
+    if (std::shared_ptr<ClientConnection> idle = pool_->TakeIdle(Server())) return Attach(std::move(idle));
+  }
+  Dial();
 }
 
 void ClientExchange::OnWritten(bool all) {
@@ -244,6 +268,7 @@ class ClientConnection::Parser final : public beast::http::basic_parser<false> {
   bool head_told = false;
   bool wants_more = false;  // it could do nothing with the last input
   bool touched = false;     // something of a response has come
+  size_t body_bytes = 0;    // that came
 
  private:
   using Error = beast::error_code;
@@ -268,6 +293,7 @@ class ClientConnection::Parser final : public beast::http::basic_parser<false> {
   size_t Deliver(beast::string_view body) {
     // The sink may break the exchange off from within.
     const std::shared_ptr<ClientExchange> exchange = connection_->exchange_;
+    body_bytes += body.size();
     if (exchange != nullptr && !exchange->ended()) exchange->OnData(Text(body));
     return body.size();
   }
@@ -281,39 +307,96 @@ ClientConnection::ClientConnection(ClientPool* pool, std::unique_ptr<ByteStream>
 
 ClientConnection::~ClientConnection() = default;
 
-void ClientConnection::Begin(std::shared_ptr<ClientExchange> exchange) {
-  KVORUM_CHECK(exchange_ == nullptr && !closed_, "a connection in use");
-  if (idle_timer_ != 0) pool_->loop().CancelTimer(std::exchange(idle_timer_, 0));
-  exchange_ = std::move(exchange);
-  parser_ = std::make_unique<Parser>(this, /*interim=*/0);
-  const ClientRequest& request = exchange_->request();
-  parser_->skip(request.method == "HEAD");
-  source_ended_ = exchange_->source() == nullptr;
+bool ClientConnection::HasRoom() const {
+  return reused_ && !closed_ && !alone_ && !write_broken_ && exchange_ != nullptr && exchange_->pipelined() &&
+         behind_.size() + 1 < kMaxPipelined;
+}
 
-  std::string head = fmt::format("{} {} HTTP/1.1\r\nhost: {}\r\n", request.method, exchange_->Target(),
-                                 request.host.empty() ? exchange_->url().authority : request.host);
-  for (const auto& [name, value] : request.headers) {
-    fmt::format_to(std::back_inserter(head), "{}: {}\r\n", name, value);
+void ClientConnection::Begin(std::shared_ptr<ClientExchange> exchange) {
+  KVORUM_CHECK(!closed_ && (exchange_ == nullptr || HasRoom()), "a connection in use");
+  if (idle_timer_ != 0) pool_->loop().CancelTimer(std::exchange(idle_timer_, 0));
+  WriteRequest(*exchange);
+  if (exchange_ == nullptr) {
+    Expect(std::move(exchange));
+  } else {
+    behind_.push_back(std::move(exchange));
+    ++unsent_;
+    WatchPace();
   }
-  if (!source_ended_) {
-    head += "transfer-encoding: chunked\r\n";
-  } else if (!request.body.empty() || (request.method != "GET" && request.method != "HEAD")) {
-    fmt::format_to(std::back_inserter(head), "content-length: {}\r\n", request.body.size());
-  }
-  head += "\r\n";
-  output_.Append(head);
-  output_.Append(request.body);
   WantFlush();
-  if (!reading_) Read();
+  if (!reading_ && !paused_) Read();
+}
+
+void ClientConnection::WriteRequest(const ClientExchange& exchange) {
+  const ClientRequest& request = exchange.request();
+  fmt::basic_memory_buffer<char, 1024> head;
+  const auto out = std::back_inserter(head);
+  fmt::format_to(out, "{} {} HTTP/1.1\r\nhost: {}\r\n", request.method, exchange.Target(),
+                 request.host.empty() ? exchange.url().authority : request.host);
+  for (const auto& [name, value] : request.headers) fmt::format_to(out, "{}: {}\r\n", name, value);
+  if (exchange.source() != nullptr) {
+    fmt::format_to(out, "transfer-encoding: chunked\r\n");
+  } else if (!request.body.empty() || (request.method != "GET" && request.method != "HEAD")) {
+    fmt::format_to(out, "content-length: {}\r\n", request.body.size());
+  }
+  fmt::format_to(out, "\r\n");
+  output_.Append(std::string_view(head.data(), head.size()));
+  output_.Append(request.body);
+}
+
+void ClientConnection::Expect(std::shared_ptr<ClientExchange> exchange) {
+  exchange_ = std::move(exchange);
+  source_ended_ = exchange_->source() == nullptr;
+  expected_since_ = pool_->loop().clock().Now();
+  parser_ = std::make_unique<Parser>(this, /*interim=*/0);
+  parser_->skip(exchange_->request().method == "HEAD");
 }
 
 void ClientConnection::Close() {
   if (std::exchange(closed_, true)) return;
-  if (idle_timer_ != 0) pool_->loop().CancelTimer(std::exchange(idle_timer_, 0));
+  for (Executor::TimerId* timer : {&idle_timer_, &pace_timer_}) {
+    if (*timer != 0) pool_->loop().CancelTimer(std::exchange(*timer, 0));
+  }
   const std::shared_ptr<ClientConnection> self = shared_from_this();
   exchange_.reset();
   stream_->Close();
   pool_->OnClosed(this);
+  Displace(/*dial=*/true);
+}
+
+void ClientConnection::Leave(const ClientExchange* exchange) {
+  if (behind_.empty() && exchange_.get() == exchange) Close();
+}
+
+void ClientConnection::TakeAlone() {
+  alone_ = true;
+  if (behind_.empty()) return;
+  if (exchange_->ended()) return Close();  // it was only to be dropped
+  unanswered_ = true;
+  Displace(/*dial=*/false);
+}
+
+void ClientConnection::Displace(bool dial) {
+  unsent_ = 0;
+  for (const std::shared_ptr<ClientExchange>& exchange : std::exchange(behind_, {})) {
+    exchange->OnDisplaced(dial);
+  }
+}
+
+void ClientConnection::WatchPace() {
+  if (pace_timer_ != 0) return;
+  const MonotonicTime due = expected_since_ + pool_->options().pipeline_patience;
+  pace_timer_ = pool_->loop().PostAt(due, [weak = weak_from_this()] {
+    if (const std::shared_ptr<ClientConnection> self = weak.lock()) self->OnPaceTimer();
+  });
+}
+
+void ClientConnection::OnPaceTimer() {
+  pace_timer_ = 0;
+  if (closed_ || behind_.empty()) return;
+  const std::chrono::nanoseconds waited = pool_->loop().clock().Now() - expected_since_;
+  if (waited < pool_->options().pipeline_patience) return WatchPace();
+  TakeAlone();
 }
 
 void ClientConnection::Read() {
@@ -328,7 +411,14 @@ void ClientConnection::ReadIntoBuffer() {
   stream_->Read(buffer_.get(), buffer_size_, shared_from_this());
 }
 
-void ClientConnection::Resume() {
+void ClientConnection::Pause(const ClientExchange* exchange) {
+  if (exchange_.get() != exchange) return;  // not its turn
+  TakeAlone();
+  paused_ = true;
+}
+
+void ClientConnection::Resume(const ClientExchange* exchange) {
+  if (exchange_.get() != exchange) return;
   paused_ = false;
   if (!closed_ && !reading_) Read();
 }
@@ -393,8 +483,14 @@ size_t ClientConnection::Process(std::string_view input) {
     if (parser_->is_header_done() && !std::exchange(parser_->head_told, true)) {
       exchange_->OnHead(std::move(parser_->head));
       if (closed_ || exchange_ == nullptr) break;
+      if (!parser_->is_done() && parser_->content_length_remaining().value_or(0) > kLongAnswer) TakeAlone();
+      if (closed_) break;
     }
-    if (parser_->is_done()) FinishResponse(!rest.empty());
+    if (parser_->is_done()) {
+      FinishResponse(!rest.empty());
+    } else if (parser_->body_bytes > kLongAnswer && !alone_) {
+      TakeAlone();
+    }
   }
   return input.size() - rest.size();
 }
@@ -402,20 +498,32 @@ size_t ClientConnection::Process(std::string_view input) {
 void ClientConnection::FinishResponse(bool input_left) {
   const std::shared_ptr<ClientConnection> self = shared_from_this();
   const std::shared_ptr<ClientExchange> exchange = std::move(exchange_);
-  if (input_left || !RequestSent() || write_broken_ || !parser_->keep_alive()) {
+  const bool last = behind_.empty();
+  if (unanswered_ || write_broken_ || !parser_->keep_alive() || (last && (input_left || !RequestSent()))) {
     Close();
+  } else if (last) {
+    BecomeIdle();
   } else {
-    reused_ = true;
-    paused_ = false;
-    idle_timer_ = pool_->loop().PostAfter(pool_->options().idle_timeout, [weak = weak_from_this()] {
-      const std::shared_ptr<ClientConnection> idle = weak.lock();
-      if (idle == nullptr) return;
-      idle->idle_timer_ = 0;
-      idle->Close();
-    });
-    pool_->OnIdle(self);
+    Expect(std::move(behind_.front()));
+    behind_.pop_front();
+    unsent_ = std::min(unsent_, behind_.size());
+    parser_->touched = input_left;
+    if (exchange_->paused()) Pause(exchange_.get());
   }
   exchange->OnComplete();
+}
+
+void ClientConnection::BecomeIdle() {
+  reused_ = true;
+  paused_ = false;
+  alone_ = false;
+  idle_timer_ = pool_->loop().PostAfter(pool_->options().idle_timeout, [weak = weak_from_this()] {
+    const std::shared_ptr<ClientConnection> idle = weak.lock();
+    if (idle == nullptr) return;
+    idle->idle_timer_ = 0;
+    idle->Close();
+  });
+  pool_->OnIdle(shared_from_this());
 }
 
 void ClientConnection::OnInputEnd(bool broken) {
@@ -513,6 +621,7 @@ void ClientConnection::Flush() {
     }
   }
   exchange_->OnWritten(RequestSent());
+  for (; unsent_ > 0; --unsent_) behind_[behind_.size() - unsent_]->OnWritten(/*all=*/true);
   PullMore();
 }
 

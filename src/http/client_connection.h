@@ -1,5 +1,6 @@
 #pragma once
 
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -24,6 +25,10 @@ class ClientPool {
   virtual const ClientOptions& options() const = 0;
   /// An idle connection to `authority`, or null.
   virtual std::shared_ptr<ClientConnection> TakeIdle(const std::string& authority) = 0;
+  /// One to `authority` that is not idle and has room for a pipelined request, or null.
+  virtual std::shared_ptr<ClientConnection> FindPipelined(const std::string& authority) = 0;
+  /// From now on, and until it is idle or closed, `FindPipelined` may find it.
+  virtual void OnPipelined(const std::shared_ptr<ClientConnection>& connection) = 0;
   virtual void OnIdle(const std::shared_ptr<ClientConnection>& connection) = 0;
   virtual void OnClosed(ClientConnection* connection) = 0;
   virtual void OnEnded(ClientExchange* exchange) = 0;
@@ -50,6 +55,9 @@ class ClientExchange final : public Exchange, public std::enable_shared_from_thi
   void OnComplete();
   /// The connection is of no use any more. `untouched`: nothing of a response had come.
   void OnBroken(const absl::Status& status, bool reused, bool untouched);
+  /// A pipelined request will not be answered on this connection: it is sent again, and nothing stands before
+  /// it. `dial`: not over an idle connection, for those may be broken too.
+  void OnDisplaced(bool dial);
   /// Bytes left; `all`: the request is out.
   void OnWritten(bool all);
   void OnWriteBlocked();
@@ -60,6 +68,8 @@ class ClientExchange final : public Exchange, public std::enable_shared_from_thi
   /// What the request line asks for: of a proxy the whole URL (RFC 9112 §3.2.2).
   std::string Target() const;
   const std::shared_ptr<BodySource>& source() const { return source_; }
+  bool pipelined() const { return options_.pipelined; }
+  bool paused() const { return paused_; }
   bool ended() const { return sink_ == nullptr; }
 
  private:
@@ -100,8 +110,9 @@ class ClientExchange final : public Exchange, public std::enable_shared_from_thi
   MonotonicTime timer_at_ = MonotonicTime::max();
 };
 
-/// The client's side of an HTTP/1.1 connection, one exchange after another. On its loop only; shared between
-/// the pool, its exchange and the I/O under way.
+/// The client's side of an HTTP/1.1 connection, one exchange after another. Of pipelined ones the requests go
+/// out before the answers come, and what stands before others for long has the connection to itself. On its
+/// loop only; shared between the pool, its exchanges and the I/O under way.
 class ClientConnection final : public TurnEnd,
                                public ByteStream::User,
                                public std::enable_shared_from_this<ClientConnection> {
@@ -110,13 +121,17 @@ class ClientConnection final : public TurnEnd,
   ClientConnection(ClientPool* pool, std::unique_ptr<ByteStream> stream, std::string authority);
   ~ClientConnection() override;
 
-  /// Sends the exchange's request. REQUIRES: it is idle or new.
+  /// Sends the exchange's request. REQUIRES: it is idle or new, or the request is pipelined and HasRoom()
   void Begin(std::shared_ptr<ClientExchange> exchange);
-  /// Closes without a word to the exchange.
+  /// Another pipelined request may follow those under way.
+  bool HasRoom() const;
+  /// Closes without a word to the exchange whose answer is due; those behind it are displaced.
   void Close();
-  /// Nothing more of the response is read until the exchange takes it again, or ends.
-  void Pause() { paused_ = true; }
-  void Resume();
+  /// The exchange ended before its answer did: nobody is told of that any more.
+  void Leave(const ClientExchange* exchange);
+  /// Nothing more of the exchange's answer is read until it takes it again, or ends.
+  void Pause(const ClientExchange* exchange);
+  void Resume(const ClientExchange* exchange);
 
   const std::string& authority() const { return authority_; }
 
@@ -133,7 +148,16 @@ class ClientConnection final : public TurnEnd,
   void ReadIntoBuffer();
   /// Parses from `input`; returns how much was used.
   size_t Process(std::string_view input);
+  void WriteRequest(const ClientExchange& exchange);
+  /// This exchange's answer comes next.
+  void Expect(std::shared_ptr<ClientExchange> exchange);
   void FinishResponse(bool input_left);
+  void BecomeIdle();
+  /// Nothing stands behind the answer that comes now, from here to its end.
+  void TakeAlone();
+  void Displace(bool dial);
+  void WatchPace();
+  void OnPaceTimer();
   void OnInputEnd(bool broken);
   void Break(const absl::Status& status);
   void PullMore();
@@ -146,10 +170,17 @@ class ClientConnection final : public TurnEnd,
   const std::unique_ptr<ByteStream> stream_;
   const std::string authority_;
 
-  std::shared_ptr<ClientExchange> exchange_;  // null while idle
-  std::unique_ptr<Parser> parser_;            // of the exchange, or of the last one
-  std::string pending_;                       // input that the parser wants more of
-  std::unique_ptr<char[]> buffer_;            // null while nothing is read into it
+  std::shared_ptr<ClientExchange> exchange_;  // whose answer comes next; null while idle
+  /// Whose answers come after that, in this order. Who ended early stays, for the answer comes all the same.
+  std::deque<std::shared_ptr<ClientExchange>> behind_;
+  size_t unsent_ = 0;             // the last ones of `behind_`, which do not know whether they were sent
+  bool alone_ = false;            // nothing may follow the exchange
+  bool unanswered_ = false;       // answers come that nobody waits for: of no use after this one
+  MonotonicTime expected_since_;  // the exchange's answer
+  Executor::TimerId pace_timer_ = 0;
+  std::unique_ptr<Parser> parser_;  // of the exchange, or of the last one
+  std::string pending_;             // input that the parser wants more of
+  std::unique_ptr<char[]> buffer_;  // null while nothing is read into it
   size_t buffer_size_;
   bool buffer_filled_ = false;  // the last time: there may be more at once
   OutputQueue output_;

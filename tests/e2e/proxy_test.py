@@ -417,6 +417,91 @@ def a_frozen_member_is_left_in_time():
             frozen.signal(signal.SIGCONT)
 
 
+# ---- reads that share connections ----
+
+class Readers:
+    """Clients that read keys through one server and know what each holds; every tenth one is large."""
+
+    def __init__(self, server, values, clients=32, each=320):
+        self.server, self.values, self.each = server, values, each
+        self.done = self.again = 0
+        self.bad = []
+        self.threads = [threading.Thread(target=self._run, args=(i,), daemon=True) for i in range(clients)]
+        for thread in self.threads:
+            thread.start()
+
+    def _run(self, number):
+        client = v2(self.server, timeout=20)
+        for i in range(self.each):
+            key = random.choice(list(self.values))
+            while (answer := self._read(client, key, i)) is None:
+                self.again += 1
+            right = not answer.text if i % 20 == 19 else answer.node.get("value") == self.values[key]
+            if answer.status != 200 or not right:
+                self.bad.append((number, i, key, answer))
+            self.done += 1
+        client.close()
+
+    def _read(self, client, key, i):
+        """None where a member died in the middle of an answer, or the cluster has no leader for a moment."""
+        query = {"quorum": True} if i % 50 == 49 else {}
+        try:
+            answer = client.call("HEAD" if i % 20 == 19 else "GET", "/v2/keys" + key, **query)
+        except LOST:
+            return None
+        return None if query and answer.status in (500, 503) else answer
+
+    def finish(self):
+        for thread in self.threads:
+            thread.join(PATIENCE)
+            assert not thread.is_alive(), "a reader hangs"
+        assert not self.bad, (len(self.bad), self.bad[:3])
+        assert self.done == len(self.threads) * self.each
+        print(f"{self.again} reads were tried again")
+
+
+def reads_share_connections(kind):
+    """10,240 reads of 32 clients, between watches, writes, answers that are long and clients that do not read."""
+    with three(kind) as cluster:
+        cluster.start()
+        values = {f"/r/{i}": chr(97 + i % 26) * (100000 if i % 10 == 9 else 10 + i) for i in range(50)}
+        for key, value in values.items():
+            assert v2(cluster.members[0]).put(key, value).status == 201
+        for member in cluster.members:  # a read of one member may be behind
+            wait_until(lambda member=member: len(v2(member).get("/r").node.get("nodes", ())) == 50, "all have them")
+        with Proxy("kvorum", cluster, FAST) as proxy:
+            watcher = Stream(proxy, "/w", recursive=True, follow=True)
+            watcher.open.wait(PATIENCE)
+            lazy = [socket.create_connection(("127.0.0.1", proxy.client_port)) for _ in range(5)]
+            for connection in lazy:
+                connection.sendall(b"GET /v2/keys/r/9 HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
+            readers = Readers(proxy, values)
+            written = [v2(proxy).put(f"/w/{i}", str(i)).index for i in range(100)]
+            wait_until(lambda: readers.done >= 2000, "reads go on")
+            cluster.members[1].kill()
+            wait_until(lambda: readers.done >= 5000, "reads go on")
+            cluster.members[1].start(cluster.initial_cluster())
+            cluster.wait_ready([cluster.members[1]])
+            readers.finish()
+            wait_until(lambda: len(watcher.events) >= 100, "every event comes")
+            assert watcher.indexes() == written, watcher.errors
+            watcher.stopping = True
+            for connection in lazy:
+                connection.settimeout(PATIENCE)
+                received = 0
+                while received < 100 * 100000:
+                    received += len(connection.recv(1 << 20))
+                connection.close()
+
+
+def reads_share_connections_of_kvorum():
+    reads_share_connections("kvorum")
+
+
+def reads_share_connections_of_etcd():
+    reads_share_connections("etcd")
+
+
 # ---- bounds ----
 
 def a_client_that_does_not_read_holds_little():
@@ -608,6 +693,7 @@ TESTS = [
     requests_of_http_2_go_on_as_those_of_http_1,
     writes_survive_members_that_die, writes_survive_etcd_members_that_die, a_dead_follower_is_not_noticed,
     members_are_replaced_under_load, v3_watches_go_on_when_members_die, long_polls_and_streams_pass,
+    reads_share_connections_of_kvorum, reads_share_connections_of_etcd,
     a_read_timeout_ends_what_is_silent, a_frozen_member_is_left_in_time, a_client_that_does_not_read_holds_little,
     huge_bodies_are_refused, thousands_wait, a_directory_stays_what_it_was, members_are_found_by_a_discovery_token,
     members_are_found_by_dns, waiting_for_a_discovery_token_ends_with_a_signal, wrong_inputs_are_told,

@@ -15,6 +15,17 @@ bool HasNoBody(std::string_view method, int status) {
   return method == "HEAD" || status == 204 || status == 304;
 }
 
+/// A read of the v2 API that a member answers from memory, at once: it may share a connection with others
+/// like it.
+bool IsPlainRead(const http::Request& request) {
+  if (request.method != "GET" && request.method != "HEAD") return false;
+  if (!request.path.starts_with("/v2/keys")) return false;
+  for (const std::string_view word : {"wait", "stream", "quorum", "recursive", "%"}) {
+    if (request.query.find(word) != std::string_view::npos) return false;
+  }
+  return true;
+}
+
 /// The way to a member and back, of one request that is complete. On the connection's loop; shared by the
 /// client's side and the exchange with the member.
 class Forwarding final : public http::ResponseSink, public std::enable_shared_from_this<Forwarding> {
@@ -25,9 +36,12 @@ class Forwarding final : public http::ResponseSink, public std::enable_shared_fr
         client_(client),
         request_(request.shared_from_this()),
         body_(std::move(body)),
+        exchange_options_(shared.exchange),
         begin_(writer.loop().clock().Now()),
         endpoints_(shared.director->endpoints()),
-        writer_(&writer) {}
+        writer_(&writer) {
+    exchange_options_.pipelined = body_.empty() && IsPlainRead(request);
+  }
   ~Forwarding() override { Release(); }
 
   void Start() {
@@ -109,7 +123,7 @@ class Forwarding final : public http::ResponseSink, public std::enable_shared_fr
                                   .host = std::string(request_->authority)};
     onward.url += request_->path;
     if (!request_->query.empty()) onward.url.append("?").append(request_->query);
-    exchange_ = client_.Open(std::move(onward), shared_.exchange, shared_from_this());
+    exchange_ = client_.Open(std::move(onward), exchange_options_, shared_from_this());
   }
 
   /// No answer came from this endpoint.
@@ -137,6 +151,7 @@ class Forwarding final : public http::ResponseSink, public std::enable_shared_fr
   http::Client& client_;
   const std::shared_ptr<const http::Request> request_;  // shared with its connection
   const std::string body_;
+  http::ExchangeOptions exchange_options_;
   const MonotonicTime begin_;
   const std::shared_ptr<const Endpoints> endpoints_;  // as they were when the request came
   size_t available_ = 0;                              // of them, then

@@ -3,8 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
 #include <thread>
 
+#include "absl/synchronization/blocking_counter.h"
 #include "base/testing/temp_directory.h"
 #include "http/client.h"
 #include "http/server.h"
@@ -59,6 +61,7 @@ class FakeMember final : public http::Handler {
       return http::CollectBody(writer, 0, [](std::string) {});
     }
     ++requests;
+    ++by_connection[std::string(request.remote)];
     if (request.path == "/hold") {
       held = &writer;
       return std::make_unique<Holding>(this);
@@ -79,7 +82,8 @@ class FakeMember final : public http::Handler {
   std::string members;  // set before the proxy starts
   std::atomic<int> requests = 0;
   std::atomic<int> aborted = 0;
-  http::ResponseWriter* held = nullptr;  // of the loop
+  http::ResponseWriter* held = nullptr;      // of the loop
+  std::map<std::string, int> by_connection;  // requests; of the loop
 
  private:
   class Holding final : public http::RequestSink {
@@ -143,6 +147,26 @@ class ReverseProxyTest : public ::testing::Test {
     return *std::move(result);
   }
   http::ClientResponse Get(std::string path) { return Call({.url = std::move(path)}); }
+  /// Asks for `count` keys at once, and waits for `meanwhile` before the answers. Each must get its own.
+  template <typename Action>
+  void GetKeys(int count, std::string_view query, Action meanwhile) {
+    absl::BlockingCounter left(count);
+    for (int i = 0; i < count; ++i) {
+      const std::string key = fmt::format("/v2/keys/{}", i);
+      client_.Call({.url = url_ + key + std::string(query)}, SystemClock().Now() + kLong,
+                   [&left, key](const absl::StatusOr<http::ClientResponse>& got) {
+                     EXPECT_TRUE(got.ok() && got->body.starts_with(fmt::format("GET {} ", key)))
+                         << got.status();
+                     left.DecrementCount();
+                   });
+    }
+    meanwhile();
+    left.Wait();
+  }
+  bool HasBegun(int requests) {
+    return metrics_.Text().find(fmt::format("etcd_proxy_requests_total{{method=\"GET\"}} {}\n", requests)) !=
+           std::string::npos;
+  }
 
   const testing::TempDirectory directory_;
   std::vector<std::unique_ptr<FakeMember>> fakes_;
@@ -215,6 +239,38 @@ TEST_F(ReverseProxyTest, GoesToAnotherMemberWhereOneIsDead) {
   fakes_[2]->Die();
   for (int i = 0; i < 9; ++i) EXPECT_EQ(Call({.method = "POST", .url = "/a", .body = "b"}).status, 200);
   EXPECT_EQ(fakes_[1]->requests, 9);
+}
+
+TEST_F(ReverseProxyTest, SendsPlainReadsTogether) {
+  StartWith(1);
+  FakeMember& member = *fakes_[0];
+  int begun = 0;
+  for (const std::string_view query :
+       {"", "?sorted=true", "?wait=true", "?quorum=true", "?recursive=true", "?w%61it=true"}) {
+    GetKeys(8, query, [] {});  // both loops know the member
+    member.OnLoop([&] { member.by_connection.clear(); });
+    absl::Notification held_up;
+    absl::Notification sent;
+    std::thread answering([&] {
+      member.OnLoop([&] {
+        held_up.Notify();
+        sent.WaitForNotification();
+      });
+    });
+    held_up.WaitForNotification();
+    begun += 8 + 20;
+    GetKeys(20, query, [&] {
+      while (!HasBegun(begun)) std::this_thread::yield();
+      sent.Notify();
+    });
+    answering.join();
+    int most = 0;
+    member.OnLoop([&] {
+      for (const auto& [_, requests] : member.by_connection) most = std::max(most, requests);
+    });
+    const bool plain = query.empty() || query == "?sorted=true";
+    EXPECT_EQ(most >= 5, plain) << query << ": " << most;
+  }
 }
 
 TEST_F(ReverseProxyTest, SaysThatNobodyAnswers) {
