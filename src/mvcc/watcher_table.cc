@@ -1,5 +1,7 @@
 #include "mvcc/watcher_table.h"
 
+#include <algorithm>
+
 #include "base/check.h"
 
 namespace kvorum::mvcc {
@@ -166,7 +168,11 @@ void WatcherTable::ForEachMatch(std::string_view key, absl::FunctionRef<void(Wat
 }
 
 void WatcherTable::ForEach(absl::FunctionRef<void(WatchGroup&)> visit) const {
-  for (WatchGroup* group : singles_) visit(*group);
+  // The set's own order is not the same from run to run.
+  std::vector<WatchGroup*> singles(singles_.begin(), singles_.end());
+  std::sort(singles.begin(), singles.end(),
+            [](const WatchGroup* a, const WatchGroup* b) { return a->key < b->key; });
+  for (WatchGroup* group : singles) visit(*group);
   std::vector<RangeGroup*> left;
   if (root_ != nullptr) left.push_back(root_);
   while (!left.empty()) {

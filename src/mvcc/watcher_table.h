@@ -52,6 +52,7 @@ class WatcherTable {
   void Release(WatchGroup* group);
 
   void ForEachMatch(std::string_view key, absl::FunctionRef<void(WatchGroup&)> visit) const;
+  /// In an order that depends on nothing but the groups and the calls.
   void ForEach(absl::FunctionRef<void(WatchGroup&)> visit) const;
 
   bool empty() const { return singles_.empty() && root_ == nullptr; }
