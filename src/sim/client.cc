@@ -55,7 +55,9 @@ void Client::Begin(Operation::Request request) {
 
 void Client::Arrive(size_t at, uint64_t attempt, Node* node, uint64_t start) {
   if (node->paused()) return;  // in its socket: nobody will look at it before the client gave up
-  if (!node->ready() || node->starts() != start) {
+  const auto* range = std::get_if<etcdserverpb::RangeRequest>(&history_->operations[at].request);
+  const bool served = node->ready() || (node->published() && range != nullptr && range->serializable());
+  if (!served || node->starts() != start) {
     return Return(at, attempt, node, node->starts(), absl::UnavailableError("connection refused"));
   }
   Ask(*node->member(), history_->operations[at].request,

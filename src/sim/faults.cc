@@ -30,6 +30,9 @@ void Faults::Begin() {
   Recurring(plan.pause_every, [this] { Pause(); });
   Recurring(plan.write_error_every, [this] { FailWrite(); });
   Recurring(plan.cut_every, [this] { Cut(); });
+  Recurring(plan.transfer_every, [this] { admin_.MoveLeader(); });
+  Recurring(plan.change_every, [this] { admin_.Wish(); });
+  Recurring(plan.disk_loss_every, [this] { admin_.LoseDisk(); });
 }
 
 void Faults::Pause() {
@@ -73,6 +76,7 @@ void Faults::Cut() {
 void Faults::End() {
   over_ = true;
   stage_.Say("the faults end");
+  admin_.Finish();
   stage_.network().HealAll();
   stage_.network().manner().lost_one_in = 0;
   stage_.network().manner().late_one_in = 0;

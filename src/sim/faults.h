@@ -2,6 +2,7 @@
 
 #include <functional>
 
+#include "sim/admin.h"
 #include "sim/stage.h"
 
 namespace kvorum::sim {
@@ -10,7 +11,7 @@ namespace kvorum::sim {
 /// plan.h.
 class Faults {
  public:
-  explicit Faults(Stage* stage) : stage_(*stage) {}
+  Faults(Stage* stage, Admin* admin) : stage_(*stage), admin_(*admin) {}
 
   void Begin();
   /// Undoes what goes on: from now on everything works.
@@ -24,6 +25,7 @@ class Faults {
   void Cut();
 
   Stage& stage_;
+  Admin& admin_;
   bool over_ = false;
 };
 

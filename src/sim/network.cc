@@ -16,6 +16,13 @@ constexpr Instant kRefused = 1'000'000;
 /// A snapshot takes this long more for each record.
 constexpr Instant kPerRecord = 200;
 
+member::PeerVersions VersionsOf(const member::Member& member) {
+  const std::string version = member.cluster().version();
+  return {.server = member.options().release,
+          .cluster = version.empty() ? "not_decided" : version,
+          .kvorum = std::string(kKvorumVersion)};
+}
+
 }  // namespace
 
 /// Tells the sender what became of a snapshot, also where the receiver dies with it in its hands.
@@ -54,6 +61,10 @@ class Network::Transport final : public member::PeerTransport {
       const uint64_t to = message.to.value();
       if (!peers_.contains(to) && !heard_from_.contains(to)) continue;
       ++network_->messages_;
+      if (network_->changes_ && !network_->Meet(local_, to)) {
+        Unreachable(to);
+        continue;
+      }
       const Link link{local_, to};
       const std::optional<Instant> arrival = network_->Arrival(link);
       if (!arrival) {
@@ -124,6 +135,16 @@ class Network::Transport final : public member::PeerTransport {
     });
   }
 
+  /// Whether this process knows a URL at which `machine` listens.
+  bool Finds(uint64_t id, const Machine& machine) const {
+    const auto peer = peers_.find(id);
+    if (peer == peers_.end()) return false;
+    const std::vector<std::string>& own = machine.peer_urls();
+    return std::any_of(peer->second.begin(), peer->second.end(), [&](const std::string& url) {
+      return std::find(own.begin(), own.end(), url) != own.end();
+    });
+  }
+
   std::set<uint64_t> heard_from_;  // they say where they are to be answered
 
  private:
@@ -178,12 +199,8 @@ class Network::Calls final : public member::PeerCalls {
   }
   void Versions(Urls urls, MonotonicTime deadline, Done<member::PeerVersions> done) override {
     Ask<member::PeerVersions>(
-        urls, deadline, std::move(done), [](member::Member& member, Done<member::PeerVersions> answer) {
-          const std::string version = member.cluster().version();
-          answer(member::PeerVersions{.server = member.options().release,
-                                      .cluster = version.empty() ? "not_decided" : version,
-                                      .kvorum = std::string(kKvorumVersion)});
-        });
+        urls, deadline, std::move(done),
+        [](member::Member& member, Done<member::PeerVersions> answer) { answer(VersionsOf(member)); });
   }
   void DowngradeEnabled(Urls urls, MonotonicTime deadline, Done<bool> done) override {
     Ask<bool>(urls, deadline, std::move(done), [](member::Member& member, Done<bool> answer) {
@@ -235,11 +252,79 @@ class Network::Calls final : public member::PeerCalls {
   const std::shared_ptr<bool> alive_;  // shared with answers under way
 };
 
+class Network::FirstCalls final : public member::PeerCalls {
+ public:
+  FirstCalls(Network* network, std::string local_url) : network_(network), local_url_(std::move(local_url)) {}
+
+  void Members(Urls urls, MonotonicTime, Done<member::PeerMembers> done) override {
+    Answer<member::PeerMembers>(urls, std::move(done), [](const member::Member& member) {
+      return member::PeerMembers{.cluster_id = member.cluster_id(), .members = member.cluster().members()};
+    });
+  }
+  void Versions(Urls urls, MonotonicTime, Done<member::PeerVersions> done) override {
+    Answer<member::PeerVersions>(urls, std::move(done), VersionsOf);
+  }
+  void DowngradeEnabled(Urls urls, MonotonicTime, Done<bool> done) override {
+    Answer<bool>(urls, std::move(done),
+                 [](const member::Member& member) { return member.cluster().downgrade().enabled; });
+  }
+  // Nobody asks these before a start.
+  void RenewLease(Urls, LeaseId, MonotonicTime, Done<int64_t> done) override { done(Nobody()); }
+  void LeaseTimeToLive(Urls, LeaseId, bool, MonotonicTime, Done<lease::LeaseView> done) override {
+    done(Nobody());
+  }
+  void PromoteMember(Urls, MemberId, MonotonicTime, Done<std::vector<cluster::Member>> done) override {
+    done(Nobody());
+  }
+  void HashKv(Urls, ClusterId, int64_t, MonotonicTime, Done<mvcc::HashResult> done) override {
+    done(Nobody());
+  }
+
+ private:
+  static absl::Status Nobody() { return absl::UnavailableError("connection refused"); }
+
+  template <typename T, typename Question>
+  void Answer(const Urls& urls, Done<T> done, Question question) {
+    uint64_t to = 0;
+    uint64_t local = 0;
+    Machine* const there = network_->MachineOf(urls, &to);
+    network_->MachineOf({local_url_}, &local);
+    const bool passes =
+        network_->Passes(MemberId(local), MemberId(to)) && network_->Passes(MemberId(to), MemberId(local));
+    if (there == nullptr || there->member() == nullptr || !passes) return done(Nobody());
+    done(question(*there->member()));
+  }
+
+  Network* const network_;
+  const std::string local_url_;
+};
+
 std::unique_ptr<member::PeerTransport> Network::NewTransport(MemberId local) {
   return std::make_unique<Transport>(this, local.value());
 }
 std::unique_ptr<member::PeerCalls> Network::NewCalls(MemberId local, const NodeClock* clock) {
   return std::make_unique<Calls>(this, local.value(), clock);
+}
+
+std::unique_ptr<member::PeerCalls> Network::NewFirstCalls(std::string local_url) {
+  return std::make_unique<FirstCalls>(this, std::move(local_url));
+}
+
+bool Network::Meet(uint64_t a, uint64_t b) {
+  const auto finds = [this](uint64_t from, uint64_t to) {
+    const auto transport = transports_.find(from);
+    const auto machine = machines_.find(to);
+    return transport != transports_.end() && machine != machines_.end() &&
+           transport->second->Finds(to, *machine->second);
+  };
+  return finds(a, b) || finds(b, a);
+}
+
+void Network::TellRemoved(uint64_t id, uint64_t by) {
+  if (cut_.contains({by, id})) return;
+  scheduler_->After(kRefused, [this, id, there = MemberAt(id)] {
+    if (there != nullptr && MemberAt(id) == there) there->OnRemoved();
+  });
 }
 
 member::Member* Network::MemberAt(uint64_t id) {
@@ -288,6 +373,7 @@ void Network::Deliver(raft::Message message) {
   if (const auto transport = transports_.find(to); transport != transports_.end()) {
     transport->second->heard_from_.insert(from);
   }
+  if (changes_ && receiver->cluster().IsRemoved(MemberId(from))) TellRemoved(from, to);
   scheduler_->Note(from << 32 ^ to << 16 ^ static_cast<uint64_t>(message.type) ^ message.index.value() << 20);
   receiver->Receive(std::move(message));
 }

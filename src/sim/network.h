@@ -46,11 +46,17 @@ class Network {
   Network(Scheduler* scheduler, NetworkManner manner) : scheduler_(scheduler), manner_(manner) {}
 
   void Add(MemberId id, Machine* machine) { machines_[id.value()] = machine; }
+  /// Nobody is there any more. REQUIRES: no process runs there
+  void Remove(MemberId id) { machines_.erase(id.value()); }
+  /// From now on members may be removed or move: the wire looks at who somebody is and where.
+  void ExpectChanges() { changes_ = true; }
   NetworkManner& manner() { return manner_; }
 
   /// The ports of one process at that machine, until they are destroyed.
   std::unique_ptr<member::PeerTransport> NewTransport(MemberId local);
   std::unique_ptr<member::PeerCalls> NewCalls(MemberId local, const NodeClock* clock);
+  /// Questions of one that is about to start and waits for the answers: they come at once.
+  std::unique_ptr<member::PeerCalls> NewFirstCalls(std::string local_url);
 
   /// From now on nothing goes from `from` to `to`.
   void Cut(MemberId from, MemberId to) { cut_.insert({from.value(), to.value()}); }
@@ -71,11 +77,16 @@ class Network {
  private:
   class Transport;
   class Calls;
+  class FirstCalls;
   class Report;
   using Link = std::pair<uint64_t, uint64_t>;
 
   member::Member* MemberAt(uint64_t id);
   Machine* MachineOf(const std::vector<std::string>& urls, uint64_t* id);
+  /// Whether one of the two knows where the other is: connections are made from both sides.
+  bool Meet(uint64_t a, uint64_t b);
+  /// Tells a process that it is none of the cluster's any more.
+  void TellRemoved(uint64_t id, uint64_t by);
   /// When a message that leaves now arrives; nullopt where it is lost.
   std::optional<Instant> Arrival(Link link);
   void Deliver(raft::Message message);
@@ -87,6 +98,7 @@ class Network {
   std::map<Link, Instant> last_arrival_;
   std::map<uint64_t, Transport*> transports_;  // of the processes that run
   Filter filter_;
+  bool changes_ = false;
   uint64_t messages_ = 0;
   uint64_t snapshots_ = 0;
 };

@@ -24,37 +24,29 @@ Node::Node(Scheduler* scheduler, Network* network, Options options)
       network_(network),
       options_(std::move(options)),
       peer_urls_({options_.peer_url}),
-      id_(options_.id),
+      id_(options_.joins_as != MemberId(0) ? options_.joins_as
+                                           : cluster::MemberIdOf(peer_urls_, "etcd-cluster")),
       clock_(scheduler),
       disk_(scheduler, options_.disk),
       backend_(backend::MemoryBackend::Create()) {
-  if (!options_.initial_cluster.empty()) id_ = cluster::MemberIdOf(peer_urls_, "etcd-cluster");
   network_->Add(id_, this);
 }
 
-Node::~Node() { Kill(false); }
+Node::~Node() {
+  Kill(false);
+  network_->Remove(id_);
+}
 
 absl::StatusOr<member::StartState> Node::StateFromDisk(std::unique_ptr<wal::Wal>* wal) {
-  const bootstrap::Layout layout = bootstrap::LayoutOf(kDataDirectory, "");
-  if (options_.initial_cluster.empty() && !wal::Exists(disk_.env(), layout.wal_dir)) {
-    KVORUM_RETURN_IF_ERROR(disk_.env().CreateDirectories(layout.snap_dir, 0700));
-    member::StartState start{.id = id_,
-                             .cluster_id = options_.cluster_id,
-                             .log = std::make_unique<raft::MemoryStorage>(),
-                             .bootstrap_members = {},
-                             .known_members = options_.known_members};
-    const wal::Metadata metadata{.node_id = id_.value(), .cluster_id = options_.cluster_id.value()};
-    KVORUM_ASSIGN_OR_RETURN(*wal,
-                            wal::Wal::Create(layout.wal_dir, metadata, WalOptions(&disk_.env(), &clock_)));
-    return start;
-  }
   bootstrap::Options options;
   options.name = options_.name;
   options.data_dir = kDataDirectory;
   options.initial_cluster = options_.initial_cluster;
-  options.advertise_peer_urls = peer_urls_;
+  options.advertise_peer_urls = {options_.peer_url};
   options.wal = WalOptions(&disk_.env(), &clock_);
-  if (options_.initial_cluster.empty()) options.initial_cluster_state = bootstrap::ClusterState::kExisting;
+  if (options_.joins_as != MemberId(0)) options.initial_cluster_state = bootstrap::ClusterState::kExisting;
+  const std::unique_ptr<member::PeerCalls> calls = network_->NewFirstCalls(options_.peer_url);
+  options.calls = calls.get();
   KVORUM_ASSIGN_OR_RETURN(bootstrap::Prepared prepared, bootstrap::Prepare(options));
   lock_ = std::move(prepared.lock);
   KVORUM_RETURN_IF_ERROR(FinishInstall(prepared.start));
@@ -106,6 +98,8 @@ absl::Status Node::Bring() {
   member::MemberOptions member_options = options_.member;
   member_options.name = options_.name;
   member_options.advertise_client_urls = {"http://" + options_.name + ":2379"};
+  if (start.id != id_)
+    return absl::FailedPreconditionError("the cluster knows this machine as another member");
   KVORUM_ASSIGN_OR_RETURN(member_, member::Member::Create(member_options, ports, std::move(start)));
   member_->Start([this] { ready_ = true; });
   return absl::OkStatus();
@@ -116,8 +110,10 @@ absl::Status Node::Start() {
   ++starts_;
   fatal_ = absl::OkStatus();
   ready_ = false;
+  removed_ = false;
   paused_ = false;
   absl::Status status = Bring();
+  has_run_ = has_run_ || status.ok();
   if (!status.ok()) Kill(false);
   return status;
 }
@@ -157,6 +153,7 @@ void Node::Resume() {
 void Node::Wipe() {
   KVORUM_CHECK(!up());
   disk_.Wipe();
+  has_run_ = false;
   backend_ = backend::MemoryBackend::Create();
 }
 

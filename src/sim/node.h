@@ -21,12 +21,11 @@ class Node final : public Machine {
   struct Options {
     std::string name;
     std::string peer_url;
-    /// The first members, as --initial-cluster has them; or empty: this one joins a cluster that runs.
+    /// As --initial-cluster has them: the first members; or, of one that joins a cluster that runs, all there
+    /// are.
     std::map<std::string, std::vector<std::string>> initial_cluster;
-    // Of one that joins:
-    MemberId id;
-    ClusterId cluster_id;
-    std::vector<cluster::Member> known_members;
+    /// Of one that joins: the id it was added under; 0: one of the first.
+    MemberId joins_as;
 
     member::MemberOptions member;
     DiskManner disk;
@@ -38,8 +37,8 @@ class Node final : public Machine {
   /// Kills the process.
   ~Node() override;
 
-  /// Starts a process from what the disk has. Errors: why it does not start; FailedPrecondition where the
-  /// member was removed.
+  /// Starts a process from what the disk has. Errors: why it does not start; FailedPrecondition also where
+  /// the member was removed, and where one that joins finds nobody to ask.
   absl::Status Start();
   /// SIGKILL; or, with `power_cut`, what was not synced is lost as well.
   void Kill(bool power_cut);
@@ -50,16 +49,26 @@ class Node final : public Machine {
   void Wipe();
   /// The database is this one from the next start on. REQUIRES: !up()
   void PutDatabase(std::unique_ptr<backend::MemoryBackend> database);
+  /// Where it is to be found from now on.
+  void SetPeerUrls(std::vector<std::string> urls) { peer_urls_ = std::move(urls); }
+  /// What --initial-cluster says at the next start.
+  void SetInitialCluster(std::map<std::string, std::vector<std::string>> cluster) {
+    options_.initial_cluster = std::move(cluster);
+  }
 
   bool up() const { return member_ != nullptr; }
   bool paused() const { return paused_; }
-  /// Has published itself: clients are served.
-  bool ready() const { return ready_ && up() && !paused_; }
+  /// Has published itself.
+  bool published() const { return ready_ && up() && !paused_; }
+  /// Clients are served: published, and no learner, which gives nothing but serializable reads.
+  bool ready() const { return published() && !member_->cluster().IsLocalLearner(); }
   /// The process wants to end: its log failed (`fatal`), or it was removed from the cluster.
   bool ended() const { return !fatal_.ok() || removed_; }
   const absl::Status& fatal() const { return fatal_; }
   bool removed() const { return removed_; }
   uint64_t starts() const { return starts_; }
+  /// It was added to a cluster that runs, and has not yet started once.
+  bool IsJoining() const { return options_.joins_as != MemberId(0) && !has_run_; }
 
   MemberId id() const { return id_; }
   const std::string& name() const { return options_.name; }
@@ -86,13 +95,14 @@ class Node final : public Machine {
 
   Scheduler* const scheduler_;
   Network* const network_;
-  const Options options_;
-  const std::vector<std::string> peer_urls_;
+  Options options_;
+  std::vector<std::string> peer_urls_;
   MemberId id_;
   NodeClock clock_;
   Disk disk_;
   std::unique_ptr<backend::MemoryBackend> backend_;
   uint64_t starts_ = 0;
+  bool has_run_ = false;
 
   // Of the process.
   std::unique_ptr<SimExecutor> raft_;

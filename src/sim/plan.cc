@@ -45,6 +45,9 @@ Plan Plan::Draw(uint64_t seed) {
   plan.write_error_every = chance(3) ? between(3 * kSecond, 15 * kSecond) : 0;
   plan.all_down_every = chance(4) ? between(8 * kSecond, 20 * kSecond) : 0;
   plan.commit_every = between(50 * kMillisecond, 2 * kSecond);
+  plan.transfer_every = chance(3) ? between(kSecond, 10 * kSecond) : 0;
+  plan.change_every = chance(2) ? between(kSecond, 10 * kSecond) : 0;
+  plan.disk_loss_every = chance(4) ? between(2 * kSecond, 15 * kSecond) : 0;
   return plan;
 }
 
@@ -55,12 +58,12 @@ std::string Plan::Text() const {
       "stall=1/{} "
       "delay<={}ms lost=1/{} doubled=1/{} late=1/{} kill={}ms power={}ms pause={}ms cut={}ms "
       "write_error={}ms "
-      "all_down={}ms commit={}ms",
+      "all_down={}ms commit={}ms transfer={}ms change={}ms disk_loss={}ms",
       members, clients, watchers, leasers, workload.keys, ms(workload.think), snapshot_count,
       snapshot_catchup_entries, pre_vote, clock_drift, ms(disk.max_sync), disk.stall_one_in,
       ms(network.max_delay), network.lost_one_in, network.doubled_one_in, network.late_one_in, ms(kill_every),
       ms(power_cut_every), ms(pause_every), ms(cut_every), ms(write_error_every), ms(all_down_every),
-      ms(commit_every));
+      ms(commit_every), ms(transfer_every), ms(change_every), ms(disk_loss_every));
 }
 
 }  // namespace kvorum::sim

@@ -24,6 +24,18 @@ namespace kvorum::sim {
 //   stall.
 // - Clocks run up to `clock_drift` too fast or too slow. Elections may come early or late by that much; what
 //   is read and written does not depend on any clock.
+// - Members are added, as voters or as learners that are promoted once they have caught up, removed,
+// replaced,
+//   moved to other URLs, and told to give the leadership away, while clients work: one change at a time, each
+//   asked for again until it is to be seen, for nobody knows what became of a call that was not answered. Who
+//   is removed may be the leader, or down. There are 1 to 7 voters at any time. A removed member answers
+//   nobody for long: it ends when it hears of its removal or is taken away, and where it is started once more
+//   it ends again.
+// - Disks may be lost: as many at once as leave most voters theirs, and no further one before the machines
+//   that lost theirs have been replaced. Such a machine comes back only as a new member, after the old one
+//   was removed: what a voter promised it cannot keep without its disk. A disk that is set back to an older
+//   state (a copy that is put back, a virtual machine's snapshot) is lost in this sense: the promises since
+//   then are gone, Raft cannot bear that, and nothing is owed where it is used again under the old name.
 // - Messages and files are not forged: whoever can write a correct checksum is no fault but an attack.
 //
 // When the faults end, every member must answer within `patience`, and all come to the same revision.
@@ -51,6 +63,9 @@ struct Plan {
   Instant cut_every = 0;
   Instant write_error_every = 0;
   Instant all_down_every = 0;
+  Instant transfer_every = 0;  ///< of the leadership
+  Instant change_every = 0;    ///< of the membership
+  Instant disk_loss_every = 0;
   Instant commit_every = 100'000'000;  ///< of the databases
 
   /// A swarm: each seed has its own mixture of faults, sizes and manners.

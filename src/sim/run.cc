@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "fmt/format.h"
+#include "sim/admin.h"
 #include "sim/check/kv_checker.h"
 #include "sim/check/lease_checker.h"
 #include "sim/check/member_checker.h"
@@ -23,7 +24,11 @@ constexpr Instant kLongestLease = 25 * kSecond;
 class Run {
  public:
   Run(uint64_t seed, const Plan& plan, const Observer& observer)
-      : stage_(seed, plan, observer), scheduler_(stage_.scheduler()), faults_(&stage_) {}
+      : stage_(seed, plan, observer),
+        scheduler_(stage_.scheduler()),
+        admin_(&stage_),
+        faults_(&stage_, &admin_) {}
+  ~Run() { stage_.EndAll(); }
 
   Result Play();
 
@@ -36,19 +41,19 @@ class Run {
 
   Stage stage_;
   Scheduler& scheduler_;
+  Admin admin_;
   Faults faults_;
   Instant healthy_ = kNever;  // from when on the cluster was well again
 };
 
-/// Whether every member takes a write within the patience.
+/// Whether every member answers within the patience, and every machine is a member.
 bool Run::AwaitHealth() {
   const Instant latest = scheduler_.now() + stage_.plan().patience;
-  size_t healthy = 0;
-  while (healthy < stage_.present().size() && scheduler_.now() < latest && !scheduler_.stopped()) {
-    healthy = 0;
+  bool healthy = false;
+  while (!healthy && scheduler_.now() < latest && !scheduler_.stopped()) {
     auto answers = std::make_shared<size_t>(0);
     for (Node* node : stage_.present()) {
-      if (!node->ready()) continue;
+      if (!node->published()) continue;
       etcdserverpb::RangeRequest read;
       read.set_key("k0");
       Ask(*node->member(), read, [answers](const absl::StatusOr<Operation::Response>& answer) {
@@ -56,9 +61,9 @@ bool Run::AwaitHealth() {
       });
     }
     scheduler_.RunUntil(std::min(latest, scheduler_.now() + kSecond));
-    healthy = *answers;
+    healthy = *answers == stage_.present().size() && admin_.settled();
   }
-  return healthy == stage_.present().size();
+  return healthy;
 }
 
 void Run::Settle(Result* result) {
@@ -129,6 +134,7 @@ void Run::Check() {
 Result Run::Play() {
   Result result;
   stage_.Build();
+  admin_.Begin();
   scheduler_.RunUntil(3 * kSecond);
   faults_.Begin();
   scheduler_.RunUntil(3 * kSecond + stage_.plan().faulty);

@@ -1,5 +1,7 @@
 #include "sim/stage.h"
 
+#include "member/errors.h"
+
 namespace kvorum::sim {
 
 namespace {
@@ -16,7 +18,9 @@ Stage::Stage(uint64_t seed, const Plan& plan, const Observer& observer)
       network_(&scheduler_, plan.network),
       truth_(&scheduler_) {}
 
-Stage::~Stage() {
+Stage::~Stage() { EndAll(); }
+
+void Stage::EndAll() {
   for (auto& node : nodes_) End(*node, false);
 }
 
@@ -25,6 +29,29 @@ void Stage::Build() {
   BuildClients();
   Supervise();
   CommitDatabases();
+}
+
+Node& Stage::AddMachine(Node::Options options) {
+  options.disk = plan_.disk;
+  options.member.snapshot_count = plan_.snapshot_count;
+  options.member.snapshot_catchup_entries = plan_.snapshot_catchup_entries;
+  options.member.pre_vote = plan_.pre_vote;
+  nodes_.push_back(std::make_unique<Node>(&scheduler_, &network_, std::move(options)));
+  Node& node = *nodes_.back();
+  present_.push_back(&node);
+  const double part = static_cast<double>(scheduler_.chance().Below(2001)) / 1000 - 1;
+  node.clock().SetRate(1 + part * plan_.clock_drift);
+  return node;
+}
+
+Node& Stage::Join(MemberId id, std::string url) {
+  const std::string name = fmt::format("m{}", nodes_.size() + 1);
+  Say("{} is to join as {:x} at {}", name, id.value(), url);
+  Node::Options options;
+  options.name = name;
+  options.peer_url = std::move(url);
+  options.joins_as = id;
+  return AddMachine(std::move(options));
 }
 
 void Stage::BuildMachines() {
@@ -37,14 +64,7 @@ void Stage::BuildMachines() {
     options.name = name;
     options.peer_url = urls[0];
     options.initial_cluster = cluster;
-    options.disk = plan_.disk;
-    options.member.snapshot_count = plan_.snapshot_count;
-    options.member.snapshot_catchup_entries = plan_.snapshot_catchup_entries;
-    options.member.pre_vote = plan_.pre_vote;
-    nodes_.push_back(std::make_unique<Node>(&scheduler_, &network_, options));
-    present_.push_back(nodes_.back().get());
-    const double part = static_cast<double>(scheduler_.chance().Below(2001)) / 1000 - 1;
-    nodes_.back()->clock().SetRate(1 + part * plan_.clock_drift);
+    AddMachine(std::move(options));
   }
   for (Node* node : present_) Start(*node);
 }
@@ -75,16 +95,18 @@ void Stage::StopClients() {
 void Stage::Start(Node& node) {
   const absl::Status status = node.Start();
   Say("{} starts{}", node.name(), status.ok() ? "" : ": " + std::string(status.message()));
-  if (status.code() == absl::StatusCode::kInternal) {  // the disk failed once more
+  if (status.ok()) return truth_.Follow(node);
+  // The disk failed once more, or one that joins found nobody who could tell it what it has to know.
+  if (status.code() == absl::StatusCode::kInternal || node.IsJoining()) {
     down_until_[&node] = scheduler_.now() + kSecond;
     return;
   }
-  if (!status.ok()) {
-    violations_.push_back(fmt::format("{} does not start: {}", node.name(), std::string(status.message())));
-    scheduler_.Stop();
+  if (status == member::RemovedError()) {
+    down_until_[&node] = kNever;
     return;
   }
-  truth_.Follow(node);
+  violations_.push_back(fmt::format("{} does not start: {}", node.name(), std::string(status.message())));
+  scheduler_.Stop();
 }
 
 void Stage::Kill(Node& node, bool power_cut) {
@@ -101,8 +123,33 @@ void Stage::End(Node& node, bool power_cut) {
   node.Kill(power_cut);
 }
 
+void Stage::Retire(Node& node) {
+  Say("{} is taken away", node.name());
+  End(node, false);
+  network_.Remove(node.id());
+  broken_.erase(node.id());
+  std::erase(present_, &node);
+}
+
+void Stage::LoseDisk(Node& node) {
+  Say("{} loses its disk", node.name());
+  End(node, true);
+  node.Wipe();
+  broken_.insert(node.id());
+  down_until_[&node] = kNever;
+}
+
+/// Whoever starts processes that end may do so with this one too.
+void Stage::EndRemoved(Node& node) {
+  Say("{} ends, removed", node.name());
+  End(node, false);
+  const bool again = scheduler_.chance().OneIn(1, 2);
+  down_until_[&node] = again ? scheduler_.now() + scheduler_.Between(0, kSecond) : kNever;
+}
+
 void Stage::Supervise() {
   for (Node* node : present_) {
+    if (node->up() && node->removed()) EndRemoved(*node);
     if (node->up() && node->ended()) {
       if (node->disk().broke_promise()) {
         violations_.push_back(fmt::format("{} acknowledged a write after one that failed", node->name()));

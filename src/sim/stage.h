@@ -3,6 +3,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -36,9 +37,19 @@ class Stage {
   void Build();
   /// No client begins anything new.
   void StopClients();
+  /// Ends every process, for good.
+  void EndAll();
 
   /// The process dies, and is started again within seconds.
   void Kill(Node& node, bool power_cut);
+  /// A new machine, which joins the cluster as `id`; it is started as soon as it can be.
+  Node& Join(MemberId id, std::string url);
+  /// The process ends, if one runs, and none starts there any more.
+  void Retire(Node& node);
+  /// The process dies, and what its disk holds is gone: it can be used again only as a new member.
+  void LoseDisk(Node& node);
+  /// Its disk, or what was on it, is gone.
+  bool IsBroken(const Node& node) const { return broken_.contains(node.id()); }
 
   template <typename... Args>
   void Say(fmt::format_string<Args...> format, Args&&... args) {
@@ -62,10 +73,12 @@ class Stage {
   Violations& violations() { return violations_; }
 
  private:
+  Node& AddMachine(Node::Options options);
   void BuildMachines();
   void BuildClients();
   void Start(Node& node);
   void End(Node& node, bool power_cut);
+  void EndRemoved(Node& node);
   /// Ends processes that want to end, and starts those that are down; again and again.
   void Supervise();
   void CommitDatabases();
@@ -82,6 +95,7 @@ class Stage {
   std::vector<std::unique_ptr<Watcher>> watchers_;
   std::vector<std::unique_ptr<Leaser>> leasers_;
   std::map<Node*, Instant> down_until_;  // looked up only
+  std::set<MemberId> broken_;
   uint64_t kills_ = 0;
   Violations violations_;
 };

@@ -173,7 +173,7 @@ void Scene::Restart(Node& node, bool power_cut) {
 void Scene::Start(Node& node) {
   const absl::Status status = node.Start();
   KVORUM_CHECK(status.ok(), "{} does not start: {}", node.name(), status.ToString());
-  KVORUM_CHECK(Until([&node] { return node.ready(); }), "{} is not served", node.name());
+  KVORUM_CHECK(Until([&node] { return node.published(); }), "{} is not served", node.name());
 }
 
 Node& Scene::Join(bool learner) {
@@ -187,14 +187,18 @@ Node& Scene::Join(bool learner) {
       added, MonotonicTime::max(),
       [members](absl::StatusOr<std::vector<cluster::Member>> now) { *members = std::move(now); });
   KVORUM_CHECK(Until([&] { return members->has_value(); }) && (*members)->ok(), "no member was added");
-  const auto own = std::find_if((**members)->begin(), (**members)->end(), [&](const cluster::Member& member) {
-    return member.peer_urls == added.peer_urls;
-  });
-  Node::Options node{.name = fmt::format("m{}", number),
+  const std::string name = fmt::format("m{}", number);
+  std::map<std::string, std::vector<std::string>> cluster;
+  MemberId own;
+  for (const cluster::Member& member : ***members) {
+    const bool is_new = member.peer_urls == added.peer_urls;
+    if (is_new) own = member.id;
+    cluster[is_new ? name : member.name] = member.peer_urls;
+  }
+  Node::Options node{.name = name,
                      .peer_url = UrlOf(number),
-                     .id = own->id,
-                     .cluster_id = leader.member()->cluster_id(),
-                     .known_members = ***members,
+                     .initial_cluster = std::move(cluster),
+                     .joins_as = own,
                      .member = options_.member,
                      .disk = options_.disk};
   present_.push_back(

@@ -1,0 +1,258 @@
+#include "sim/admin.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace kvorum::sim {
+
+namespace {
+
+constexpr Instant kMillisecond = 1'000'000;
+constexpr Instant kSecond = 1'000 * kMillisecond;
+constexpr size_t kMostMembers = 7;
+/// How long somebody goes on asking for a change that can be left.
+constexpr Instant kPersistence = 20 * kSecond;
+/// How long an answer is waited for.
+constexpr Instant kPatience = 3 * kSecond;
+
+}  // namespace
+
+void Admin::Begin() {
+  stage_.network().ExpectChanges();
+  Tick();
+}
+
+void Admin::Tick() {
+  Look();
+  if (seen_ > 0) Reconcile();
+  scheduler_.After(scheduler_.Between(50 * kMillisecond, 500 * kMillisecond), [this] { Tick(); });
+}
+
+void Admin::Look() {
+  for (Node* node : stage_.present()) {
+    if (!node->published()) continue;
+    const uint64_t applied = node->member()->status().applied_index;
+    if (applied <= seen_) continue;
+    seen_ = applied;
+    members_ = node->member()->cluster().members();
+  }
+}
+
+const cluster::Member* Admin::Find(MemberId id) const {
+  const auto found = std::find_if(members_.begin(), members_.end(),
+                                  [id](const cluster::Member& member) { return member.id == id; });
+  return found == members_.end() ? nullptr : &*found;
+}
+
+const cluster::Member* Admin::FindUrl(const std::string& url) const {
+  const auto found = std::find_if(members_.begin(), members_.end(), [&](const cluster::Member& member) {
+    return std::find(member.peer_urls.begin(), member.peer_urls.end(), url) != member.peer_urls.end();
+  });
+  return found == members_.end() ? nullptr : &*found;
+}
+
+Node* Admin::MachineOf(MemberId id) const {
+  for (Node* node : stage_.present()) {
+    if (node->id() == id) return node;
+  }
+  return nullptr;
+}
+
+std::string Admin::NewUrl() { return fmt::format("http://n{}:2380", ++urls_); }
+
+size_t Admin::voters() const {
+  return static_cast<size_t>(std::count_if(members_.begin(), members_.end(),
+                                           [](const cluster::Member& member) { return !member.is_learner; }));
+}
+
+void Admin::Reconcile() {
+  TakeAwayRemoved();
+  for (const cluster::Member& member : members_) {
+    if (MachineOf(member.id) == nullptr) Adopt(member);
+  }
+  bool broken = false;
+  for (Node* node : stage_.present()) {
+    const cluster::Member* member = Find(node->id());
+    if (member == nullptr) continue;
+    Follow(*node, *member);
+    if (!stage_.IsBroken(*node)) continue;
+    broken = true;
+    Replace(*node);
+  }
+  while (!orders_.empty() && IsOver(orders_.front())) orders_.pop_front();
+  settled_ = orders_.empty() && !broken && members_.size() == stage_.present().size();
+  if (!orders_.empty() && !waiting_) Send(orders_.front());
+}
+
+/// Those that are no members any more may run until they hear of it, or somebody comes and takes them away.
+void Admin::TakeAwayRemoved() {
+  const std::vector<Node*> present = stage_.present();
+  for (Node* node : present) {
+    if (Find(node->id()) != nullptr) continue;
+    const auto [leave, first] = leave_at_.try_emplace(node->id(), scheduler_.now());
+    if (first) leave->second += scheduler_.Between(0, 8 * kSecond);
+    if (!stage_.IsBroken(*node) && scheduler_.now() < leave->second) continue;
+    stage_.Retire(*node);
+  }
+}
+
+/// Somebody who was asked for: perhaps long ago, by a call that nobody heard the end of.
+void Admin::Adopt(const cluster::Member& member) {
+  const std::string& url = member.peer_urls.front();
+  const std::vector<Node*> present = stage_.present();
+  for (Node* node : present) {
+    if (Find(node->id()) == nullptr && node->peer_urls().front() == url) stage_.Retire(*node);
+  }
+  stage_.Join(member.id, url);
+}
+
+/// The machine listens where the members look for it, and one that joins is told who they are.
+void Admin::Follow(Node& node, const cluster::Member& member) {
+  const bool moves =
+      !orders_.empty() && orders_.front().kind == Order::Kind::kUpdate && orders_.front().id == member.id;
+  if (!moves) node.SetPeerUrls(member.peer_urls);
+  if (!node.IsJoining()) return;
+  std::map<std::string, std::vector<std::string>> cluster;
+  for (const cluster::Member& other : members_) {
+    const Node* const machine = MachineOf(other.id);
+    if (machine != nullptr) cluster[machine->name()] = other.peer_urls;
+  }
+  node.SetInitialCluster(std::move(cluster));
+}
+
+void Admin::Replace(Node& node) {
+  const auto found = std::find_if(orders_.begin(), orders_.end(), [&](const Order& order) {
+    return order.kind == Order::Kind::kRemove && order.id == node.id();
+  });
+  if (found != orders_.end()) return;
+  // The machine gets a new disk, or another takes its place.
+  std::string url = scheduler_.chance().OneIn(1, 2) ? node.peer_urls().front() : NewUrl();
+  orders_.push_front({.kind = Order::Kind::kRemove, .id = node.id(), .url = std::move(url), .replace = true});
+}
+
+bool Admin::IsOver(Order& order) {
+  using Kind = Order::Kind;
+  const cluster::Member* const member =
+      order.kind == Kind::kAdd || order.kind == Kind::kAddLearner ? FindUrl(order.url) : Find(order.id);
+  switch (order.kind) {
+    case Kind::kAdd:
+      return member != nullptr;
+    case Kind::kAddLearner:
+      if (member == nullptr) return false;
+      order = {.kind = Kind::kPromote, .id = member->id, .url = ""};
+      return false;
+    case Kind::kPromote:
+      return member == nullptr || !member->is_learner;
+    case Kind::kRemove:
+      // Never given up: a removal that comes late, when nobody counts on it, could take a quorum away.
+      if (member != nullptr) return false;
+      if (!order.replace) return true;
+      order = {.kind = scheduler_.chance().OneIn(1, 2) ? Kind::kAdd : Kind::kAddLearner,
+               .id = MemberId(0),
+               .url = order.url};
+      return false;
+    case Kind::kUpdate:
+      return member == nullptr || scheduler_.now() >= order.latest || member->peer_urls.front() == order.url;
+  }
+  return true;
+}
+
+void Admin::Send(const Order& order) {
+  using Kind = Order::Kind;
+  const std::vector<Node*>& present = stage_.present();
+  Node& node = *present[scheduler_.chance().Below(present.size())];
+  if (!node.ready()) return;
+  waiting_ = true;
+  const uint64_t call = ++call_;
+  const auto over = [this, call] {
+    if (call == call_) waiting_ = false;
+  };
+  scheduler_.After(kPatience, over);
+  auto done = [this, over](const absl::StatusOr<std::vector<cluster::Member>>& members) {
+    stage_.Say("  it is told: {}", members.ok() ? "done" : std::string(members.status().message()));
+    over();
+  };
+  member::Member& member = *node.member();
+  const MonotonicTime ever = MonotonicTime::max();
+  switch (order.kind) {
+    case Kind::kAdd:
+    case Kind::kAddLearner: {
+      const bool learner = order.kind == Kind::kAddLearner;
+      stage_.Say("{} is asked to add {} {}", node.name(), learner ? "learner" : "voter", order.url);
+      return member.AddMember({.peer_urls = {order.url}, .is_learner = learner}, ever, std::move(done));
+    }
+    case Kind::kPromote:
+      stage_.Say("{} is asked to promote {:x}", node.name(), order.id.value());
+      return member.PromoteMember(order.id, ever, std::move(done));
+    case Kind::kRemove:
+      stage_.Say("{} is asked to remove {:x}", node.name(), order.id.value());
+      return member.RemoveMember(order.id, ever, std::move(done));
+    case Kind::kUpdate:
+      stage_.Say("{} is asked to move {:x} to {}", node.name(), order.id.value(), order.url);
+      return member.UpdateMember(order.id, {order.url}, ever, std::move(done));
+  }
+}
+
+void Admin::Wish() {
+  using Kind = Order::Kind;
+  if (finishing_ || !settled_) return;
+  settled_ = false;
+  Random& random = scheduler_.chance();
+  const Instant latest = scheduler_.now() + kPersistence;
+  const bool grows = members_.size() < kMostMembers;
+  Node& node = stage_.Any();
+  const bool last = voters() == 1 && !Find(node.id())->is_learner;
+  switch (random.Below(6)) {
+    case 0:
+      if (grows) orders_.push_back({.kind = Kind::kAdd, .id = MemberId(0), .url = NewUrl()});
+      return;
+    case 1:
+      if (grows) orders_.push_back({.kind = Kind::kAddLearner, .id = MemberId(0), .url = NewUrl()});
+      return;
+    case 2:
+    case 3: {
+      // With or without another in its place.
+      if (last) return;
+      const bool replace = random.OneIn(1, 2);
+      orders_.push_back({.kind = Kind::kRemove, .id = node.id(), .url = NewUrl(), .replace = replace});
+      return;
+    }
+    case 4: {
+      // It can be found at both until it is known at the new one.
+      const std::string url = NewUrl();
+      std::vector<std::string> urls = node.peer_urls();
+      urls.push_back(url);
+      node.SetPeerUrls(std::move(urls));
+      orders_.push_back({.kind = Kind::kUpdate, .id = node.id(), .url = url, .latest = latest});
+      return;
+    }
+    default:
+      return MoveLeader();
+  }
+}
+
+void Admin::MoveLeader() {
+  Node& to = stage_.Any();
+  for (Node* node : stage_.present()) {
+    if (!node->ready() || !node->member()->status().is_leader) continue;
+    stage_.Say("{} is asked to let {} lead", node->name(), to.name());
+    node->member()->MoveLeader(to.id(), MonotonicTime::max(), [](const absl::Status&) {});
+  }
+}
+
+void Admin::LoseDisk() {
+  if (!settled_ || finishing_) return;
+  Random& random = scheduler_.chance();
+  const size_t most = (voters() - 1) / 2;
+  size_t lost = 0;
+  do {
+    Node& node = stage_.Any();
+    if (!stage_.IsBroken(node) && (lost < most || Find(node.id())->is_learner)) {
+      lost += Find(node.id())->is_learner ? 0 : 1;
+      stage_.LoseDisk(node);
+      settled_ = false;
+    }
+  } while (random.OneIn(1, 3));
+}
+
+}  // namespace kvorum::sim
