@@ -1,5 +1,6 @@
 #include "grpc/channel.h"
 
+#include "base/testing/temp_directory.h"
 #include "grpc/test_client.h"
 #include "gtest/gtest.h"
 
@@ -40,9 +41,10 @@ TEST(ChannelTest, GoesToAnotherServerWhenOneDies) {
 }
 
 TEST(ChannelTest, WaitsForTheServerToComeBack) {
-  auto server = std::make_unique<TestServer>();
-  const std::string address = server->address;
-  Client client({.endpoints = {address}});
+  const kvorum::testing::TempDirectory folder;  // a port that is let go of is anybody's
+  const std::string url = "unix://" + folder.path() + "/socket";
+  auto server = std::make_unique<TestServer>(ServerOptions(), url);
+  Client client({.endpoints = {"unix:" + server->address}});
   ASSERT_TRUE(client.Call("/test.Echo/Say", "a").status.ok());
   server.reset();
   absl::Notification done;
@@ -59,7 +61,7 @@ TEST(ChannelTest, WaitsForTheServerToComeBack) {
     talk.stream->Send("y");
     talk.stream->HalfClose();
   });
-  TestServer again({}, "http://" + address);
+  TestServer again({}, url);
   done.WaitForNotification();
   talk.ended.WaitForNotification();
   RunOn(client.loop, [&] { talk.stream.reset(); });
