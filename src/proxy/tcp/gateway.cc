@@ -86,8 +86,8 @@ class Core final : public std::enable_shared_from_this<Core> {
   }
 
   void Start() {
-    for (auto& worker : workers_) {
-      worker->links = std::make_shared<LinkSet>(worker->loop, [weak = weak_from_this()] {
+    for (size_t i = 0; i < workers_.size(); ++i) {
+      workers_[i]->links = std::make_unique<LinkSet>(fmt::format("relay{}", i), [weak = weak_from_this()] {
         if (const std::shared_ptr<Core> self = weak.lock()) self->OnClosed();
       });
     }
@@ -118,9 +118,9 @@ class Core final : public std::enable_shared_from_this<Core> {
           client->dialer->Cancel();
           CloseClient(client->fd);
         }
-        worker->links->CloseAll();
         worker->stopped = true;
       });
+      worker->links->CloseAll();
     }
   }
 
@@ -135,8 +135,8 @@ class Core final : public std::enable_shared_from_this<Core> {
   struct Worker {
     explicit Worker(Loop& l) : loop(l) {}
     Loop& loop;
+    std::unique_ptr<LinkSet> links;
     // On the loop only.
-    std::shared_ptr<LinkSet> links;
     absl::flat_hash_set<std::shared_ptr<Client>> dialing;
     bool stopped = false;
   };

@@ -3,7 +3,9 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <pthread.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -20,7 +22,6 @@ constexpr int kClient = 0;
 constexpr int kServer = 1;
 
 constexpr int kEventsPerRound = 256;
-constexpr int kRoundsPerTurn = 4;
 /// Buffers that one direction may move before others have their turn.
 constexpr int kBuffersPerTurn = 4;
 /// Where links keep more than this, each reads little at a time.
@@ -72,15 +73,71 @@ struct Link {
   int quiet_sweeps = 0;
 };
 
-LinkSet::LinkSet(http::Loop& loop, std::function<void()> closed) : loop_(loop), closed_(std::move(closed)) {
-  const int fd = epoll_create1(EPOLL_CLOEXEC);
-  KVORUM_CHECK(fd >= 0, "epoll_create1: {}", std::strerror(errno));
-  epoll_.emplace(loop_.context(), fd);
+LinkSet::LinkSet(std::string name, std::function<void()> closed)
+    : closed_(std::move(closed)),
+      epoll_(epoll_create1(EPOLL_CLOEXEC)),
+      wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+  KVORUM_CHECK(epoll_ >= 0 && wake_ >= 0, "epoll_create1 or eventfd: {}", std::strerror(errno));
+  epoll_event event{};
+  event.events = EPOLLIN;
+  KVORUM_CHECK(epoll_ctl(epoll_, EPOLL_CTL_ADD, wake_, &event) == 0, "epoll_ctl: {}", std::strerror(errno));
+  thread_ = std::thread([this, name = std::move(name)] {
+    pthread_setname_np(pthread_self(), name.substr(0, 15).c_str());
+    Run();
+  });
 }
 
-LinkSet::~LinkSet() { CloseAll(); }
+LinkSet::~LinkSet() {
+  CloseAll();
+  close(wake_);
+  close(epoll_);
+}
 
 void LinkSet::Add(int client, int server) {
+  {
+    absl::MutexLock lock(&mutex_);
+    if (!stopping_) {
+      added_.emplace_back(client, server);
+      if (added_.size() == 1) Wake();
+      return;
+    }
+  }
+  close(client);
+  close(server);
+  closed_();
+}
+
+void LinkSet::CloseAll() {
+  {
+    absl::MutexLock lock(&mutex_);
+    if (std::exchange(stopping_, true)) return;
+    Wake();
+  }
+  thread_.join();
+}
+
+void LinkSet::Wake() const {
+  const uint64_t one = 1;
+  while (write(wake_, &one, sizeof one) < 0 && errno == EINTR) {
+  }
+}
+
+bool LinkSet::TakeAdded() {
+  std::vector<std::pair<int, int>> added;
+  bool stopping;
+  {
+    absl::MutexLock lock(&mutex_);
+    uint64_t count;
+    while (read(wake_, &count, sizeof count) < 0 && errno == EINTR) {
+    }
+    added.swap(added_);
+    stopping = stopping_;
+  }
+  for (const auto& [client, server] : added) Register(client, server);
+  return !stopping;
+}
+
+void LinkSet::Register(int client, int server) {
   auto owned = std::make_unique<Link>();
   Link* link = owned.get();
   link->sides[kClient].fd = client;
@@ -92,45 +149,24 @@ void LinkSet::Add(int client, int server) {
     epoll_event event{};
     event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
     event.data.ptr = &side;
-    registered &= epoll_ && epoll_ctl(epoll_->native_handle(), EPOLL_CTL_ADD, side.fd, &event) == 0;
+    registered &= epoll_ctl(epoll_, EPOLL_CTL_ADD, side.fd, &event) == 0;
   }
   links_.emplace(link, std::move(owned));
-  if (!registered) return Finish(link);  // no memory, or closed meanwhile
-  WaitForEvents();
+  if (!registered) Finish(link);  // no memory
 }
 
-void LinkSet::CloseAll() {
-  while (!links_.empty()) {
-    Link* link = links_.begin()->first;
-    Move(link, kClient);  // what has come so far
-    Move(link, kServer);
-    Finish(link);
-  }
-  again_.clear();
-  over_.clear();
-  epoll_.reset();
-}
-
-void LinkSet::WaitForEvents() {
-  if (std::exchange(waiting_, true)) return;
-  epoll_->async_wait(boost::asio::posix::stream_descriptor::wait_read,
-                     [self = shared_from_this()](const boost::system::error_code& error) {
-                       self->waiting_ = false;
-                       if (!error) self->OnEvents();
-                     });
-}
-
-void LinkSet::OnEvents() {
-  if (!epoll_) return;
-  http::Loop::Turn turn(loop_);
+void LinkSet::Run() {
   std::array<epoll_event, kEventsPerRound> events;
-  for (int round = 0; round < kRoundsPerTurn; ++round) {
-    const int count = epoll_wait(epoll_->native_handle(), events.data(), kEventsPerRound, 0);
+  for (bool running = true; running;) {
+    const int count = epoll_wait(epoll_, events.data(), kEventsPerRound, PatienceMs());
     std::vector<Link*> again = std::exchange(again_, {});
-    if (count <= 0 && again.empty()) break;
     for (int i = 0; i < count; ++i) {
       auto* side = static_cast<Link::Side*>(events[static_cast<size_t>(i)].data.ptr);
       const uint32_t what = events[static_cast<size_t>(i)].events;
+      if (side == nullptr) {
+        running = TakeAdded();
+        continue;
+      }
       if (side->link->over) continue;
       side->hung_up |= (what & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
       side->readable |= side->hung_up || (what & EPOLLIN) != 0;
@@ -142,16 +178,21 @@ void LinkSet::OnEvents() {
       if (!link->over) Pump(link);
     }
     over_.clear();
+    SweepIfDue();
   }
-  if (!again_.empty()) {
-    waiting_ = true;
-    loop_.Post([self = shared_from_this()] {
-      self->waiting_ = false;
-      self->OnEvents();
-    });
-  } else if (!links_.empty()) {
-    WaitForEvents();
+  while (!links_.empty()) {
+    Link* link = links_.begin()->first;
+    Move(link, kClient);  // what has come so far
+    Move(link, kServer);
+    Finish(link);
   }
+}
+
+int LinkSet::PatienceMs() const {
+  if (!again_.empty()) return 0;
+  if (ending_ == 0) return -1;
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(next_sweep_ - SystemClock().Now());
+  return static_cast<int>(std::max<int64_t>(left.count(), 0));
 }
 
 void LinkSet::Pump(Link* link) {
@@ -164,8 +205,7 @@ void LinkSet::Pump(Link* link) {
   }
   if (!link->ending && (link->sides[kClient].ended || link->sides[kServer].ended)) {
     link->ending = true;
-    ++ending_;
-    Sweep();
+    if (ending_++ == 0) next_sweep_ = SystemClock().Now() + kSweepInterval;
   }
   if (upward && downward) return;
   link->in_again = true;
@@ -237,19 +277,15 @@ void LinkSet::Finish(Link* link) {
   closed_();
 }
 
-void LinkSet::Sweep() {
-  if (std::exchange(sweeping_, true)) return;
-  loop_.PostAfter(kSweepInterval, [weak = weak_from_this()] {
-    const std::shared_ptr<LinkSet> self = weak.lock();
-    if (self == nullptr) return;
-    self->sweeping_ = false;
-    std::vector<Link*> quiet;
-    for (const auto& [link, _] : self->links_) {
-      if (link->ending && ++link->quiet_sweeps > kSweepsToLinger) quiet.push_back(link);
-    }
-    for (Link* link : quiet) self->Finish(link);
-    if (self->ending_ > 0) self->Sweep();
-  });
+void LinkSet::SweepIfDue() {
+  if (ending_ == 0 || SystemClock().Now() < next_sweep_) return;
+  next_sweep_ += kSweepInterval;
+  std::vector<Link*> quiet;
+  for (const auto& [link, _] : links_) {
+    if (link->ending && ++link->quiet_sweeps > kSweepsToLinger) quiet.push_back(link);
+  }
+  for (Link* link : quiet) Finish(link);
+  over_.clear();
 }
 
 }  // namespace kvorum::proxy_tcp
