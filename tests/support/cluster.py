@@ -175,6 +175,7 @@ class Member(Running):
         self.learner = False  # answers no requests but serializable ones
         self.log_path = directory + ".log"
         self.preexec = None
+        self.environment = {}  # of the process, from the next start on
         self.sync_milliseconds = 0  # how much longer its disk takes to sync, from the next start on
 
     @property
@@ -199,7 +200,7 @@ class Member(Running):
         if self.kind == "etcd":
             argv += ["--logger=zap", "--log-outputs=stderr"]
         argv += self.flags + list(extra)
-        environment = dict(os.environ)
+        environment = dict(os.environ, **self.environment)
         if self.sync_milliseconds:
             assert os.path.exists(SLOW_DISK), SLOW_DISK
             environment.update(LD_PRELOAD=SLOW_DISK, KVORUM_SLOW_DISK_MS=str(self.sync_milliseconds))

@@ -1,0 +1,60 @@
+#include "robustness/scene.h"
+
+namespace kvorum::robustness {
+
+namespace {
+
+constexpr std::chrono::seconds kDialPatience{2};
+constexpr Instant kRedial = 30 * kMillisecond;
+
+}  // namespace
+
+Endpoint::Endpoint(Scene* scene, MemberId id, std::string name, std::string target)
+    : scene_(scene), id_(id), name_(std::move(name)), target_(std::move(target)) {}
+
+void Endpoint::Connect() {
+  grpc::ConnectOptions options;
+  options.deadline = scene_->loop().clock().Now() + kDialPatience;
+  grpc::ClientConnection::Connect(
+      scene_->loop(), target_, std::move(options), [this, over = scene_->over_flag()](auto connection) {
+        if (*over) return;
+        if (!connection.ok()) return scene_->After(kRedial, [this] { Connect(); });
+        connection_ = *std::move(connection);
+        connection_->OnUnusable([this] {
+          if (scene_->over()) return;
+          const std::unique_ptr<grpc::ClientConnection> broken = std::move(connection_);
+          scene_->After(kRedial, [this] { Connect(); });
+        });
+        if (on_connected_) on_connected_();
+      });
+}
+
+bool Endpoint::CallBytes(std::string_view method, std::string_view request, Instant patience,
+                         grpc::ClientConnection::UnaryDone done) {
+  if (connection_ == nullptr) return false;
+  connection_->Unary(
+      method, request,
+      [this, done = std::move(done)](const absl::Status& status, std::string_view bytes) mutable {
+        if (!scene_->over()) done(status, bytes);
+      },
+      {}, scene_->loop().clock().Now() + std::chrono::nanoseconds(patience));
+  return true;
+}
+
+void Scene::AddEndpoint(std::string name, std::string target) {
+  endpoints_.push_back(
+      std::make_unique<Endpoint>(this, MemberId(endpoints_.size() + 1), std::move(name), std::move(target)));
+}
+
+void Scene::After(Instant delay, http::Loop::Task task) {
+  loop_.PostAfter(std::chrono::nanoseconds(delay), [over = over_, task = std::move(task)]() mutable {
+    if (!*over) task();
+  });
+}
+
+void Scene::End() {
+  *over_ = true;
+  for (const auto& endpoint : endpoints_) endpoint->Close();
+}
+
+}  // namespace kvorum::robustness
