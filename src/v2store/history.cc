@@ -33,18 +33,22 @@ void History::Add(Entry entry) {
   start_index_ = entries_.front().event->index();
 }
 
+std::deque<History::Entry>::const_iterator History::From(uint64_t index) const {
+  return std::lower_bound(entries_.begin(), entries_.end(), index,
+                          [](const Entry& e, uint64_t i) { return e.event->index() < i; });
+}
+
 History::Entry* History::Find(std::string_view path, bool recursive, uint64_t since) {
-  auto entry = std::lower_bound(entries_.begin(), entries_.end(), since,
-                                [](const Entry& e, uint64_t index) { return e.event->index() < index; });
-  entry =
-      std::find_if(entry, entries_.end(), [&](const Entry& e) { return Sees(path, recursive, *e.event); });
+  const auto entry = std::find_if(entries_.begin() + (From(since) - entries_.cbegin()), entries_.end(),
+                                  [&](const Entry& e) { return Sees(path, recursive, *e.event); });
   return entry == entries_.end() ? nullptr : &*entry;
 }
 
-std::vector<EventPtr> History::events() const {
+std::vector<EventPtr> History::EventsSince(uint64_t index) const {
   std::vector<EventPtr> events;
-  events.reserve(entries_.size());
-  for (const Entry& entry : entries_) events.push_back(entry.event);
+  const auto from = From(index);
+  events.reserve(static_cast<size_t>(entries_.end() - from));
+  for (auto entry = from; entry != entries_.end(); ++entry) events.push_back(entry->event);
   return events;
 }
 

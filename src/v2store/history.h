@@ -37,11 +37,14 @@ class History {
   /// past what it would have seen then.
   Entry* Find(std::string_view path, bool recursive, uint64_t since);
 
-  std::vector<EventPtr> events() const;
+  std::vector<EventPtr> events() const { return EventsSince(0); }
+  std::vector<EventPtr> EventsSince(uint64_t index) const;
   /// Of a snapshot: what is more than the capacity goes, the oldest first. REQUIRES: by index.
   void Restore(std::vector<EventPtr> events, uint64_t start_index, uint64_t last_index);
 
  private:
+  std::deque<Entry>::const_iterator From(uint64_t index) const;
+
   std::deque<Entry> entries_;
   uint64_t start_index_ = 0;
   uint64_t last_index_ = 0;

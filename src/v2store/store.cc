@@ -300,4 +300,6 @@ std::variant<Store::WatchStart, Error> Store::Watch(const WatchRequest& request,
   return impl_->hub.Watch(CleanPath(request.path), request, index_, sink);
 }
 
+std::vector<EventPtr> Store::EventsSince(uint64_t index) const { return impl_->hub.EventsSince(index); }
+
 }  // namespace kvorum::v2store

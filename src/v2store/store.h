@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "base/clock.h"
@@ -30,6 +31,9 @@ class WatchSink {
   /// Once for a watcher that is no stream. `body`: the event's JSON and a newline, encoded once for all who
   /// get it.
   virtual void OnEvent(const EventPtr& event, const std::shared_ptr<const std::string>& body) = 0;
+  /// Last of all, for one whose next events nobody can tell any more: the store took a snapshot over whose
+  /// history does not reach back to them.
+  virtual void OnLost() = 0;
 };
 
 struct WatchRequest {
@@ -121,6 +125,8 @@ class Store {
   /// The sink may be called before this returns. It is borrowed until the watcher is destroyed. Errors:
   /// kHistoryCleared.
   std::variant<WatchStart, Error> Watch(const WatchRequest& request, WatchSink* sink);
+  /// What the history has from `index` on, also what nobody is told: for holding stores against each other.
+  std::vector<EventPtr> EventsSince(uint64_t index) const;
 
   // Snapshots (reference: v2-replication.md §3).
 
@@ -135,9 +141,10 @@ class Store {
   };
   std::unique_ptr<View> SaveView() const;
   /// Puts what the JSON of any release says in the place of everything; what it does not say of the counters,
-  /// the index and the history stays as it was, and the tree it has to say. Watchers stay and are told
-  /// nothing, and nothing expires of it before the next SYNC. Errors: DataLoss, and then nothing was changed.
-  /// Writer only.
+  /// the index and the history stays as it was, and the tree it has to say. Nothing expires of it before the
+  /// next SYNC. Watchers stay: they are told what the history has of the changes since the index of before,
+  /// or are lost where it does not reach back to that; etcd's miss those changes without a word. Errors:
+  /// DataLoss, and then nothing was changed. Writer only.
   absl::Status Recover(std::string_view json);
 
  private:

@@ -33,6 +33,7 @@ absl::Status Store::Recover(std::string_view json) {
   absl::StatusOr<Snapshot> snapshot = SnapshotFromJson(json, impl_->TakeSnapshot());
   if (!snapshot.ok()) return snapshot.status();
   Tree tree(std::move(snapshot->root));
+  const uint64_t before = index();
   {
     absl::MutexLock lock(&impl_->mutex);
     std::swap(impl_->tree, tree);
@@ -41,7 +42,7 @@ absl::Status Store::Recover(std::string_view json) {
     auth_changes_.fetch_add(1, std::memory_order_release);
   }
   impl_->counters.Set(snapshot->stats);
-  impl_->hub.Restore(std::move(snapshot->past));
+  impl_->hub.Restore(std::move(snapshot->past), before, snapshot->index);
   return absl::OkStatus();
 }
 

@@ -1,8 +1,20 @@
 #include "v2store/watch_hub.h"
 
+#include <algorithm>
+
 #include "base/check.h"
 
 namespace kvorum::v2store {
+namespace {
+
+/// Encoded once while anybody has it.
+Body BodyOf(History::Entry& entry) {
+  Body body = entry.body.lock();
+  if (body == nullptr) entry.body = body = EncodeBody(*entry.event);
+  return body;
+}
+
+}  // namespace
 
 /// One who waits. All but `told_` is guarded by the hub's mutex.
 class WatchHub::Waiter final : public Watcher {
@@ -58,8 +70,7 @@ std::variant<Store::WatchStart, Error> WatchHub::Watch(std::string_view path, co
   start.index = index;
   if (History::Entry* past = history_.Find(path, request.recursive, since); past != nullptr) {
     start.event = past->event;
-    start.body = past->body.lock();
-    if (start.body == nullptr) past->body = start.body = EncodeBody(*past->event);
+    start.body = BodyOf(*past);
     return start;
   }
   auto line = lines_.find(path);
@@ -96,6 +107,13 @@ void WatchHub::Notify(EventPtr event, const Node* removed) {
   history_.Add(std::move(entry));
 }
 
+template <typename Finally>
+void WatchHub::Dismiss(Waiter* waiter, Finally tell) {
+  Unlink(waiter);
+  tell(*waiter->sink_);
+  waiter->told_.store(true, std::memory_order_release);  // from here on it may be gone
+}
+
 void WatchHub::Tell(Lines::iterator line, bool all, Delivery& delivery) {
   const EventPtr& event = delivery.entry.event;
   for (Waiter* next = line->second.first; next != nullptr;) {
@@ -106,9 +124,30 @@ void WatchHub::Tell(Lines::iterator line, bool all, Delivery& delivery) {
       waiter->sink_->OnEvent(event, delivery.body);
       continue;
     }
-    Unlink(waiter);
-    waiter->sink_->OnEvent(event, delivery.body);
-    waiter->told_.store(true, std::memory_order_release);  // from here on it may be gone
+    Dismiss(waiter, [&](WatchSink& sink) { sink.OnEvent(event, delivery.body); });
+  }
+  if (line->second.first == nullptr) lines_.erase(line);
+}
+
+void WatchHub::TellPast(Lines::iterator line, uint64_t from, uint64_t to) {
+  const bool has_any = history_.start_index() != 0;
+  for (Waiter* next = line->second.first; next != nullptr;) {
+    Waiter* waiter = std::exchange(next, next->after_);
+    uint64_t since = std::max(waiter->since_, from);
+    if (since > to) continue;
+    if (!has_any || since < history_.start_index()) {
+      Dismiss(waiter, [](WatchSink& sink) { sink.OnLost(); });
+      continue;
+    }
+    while (History::Entry* past = history_.Find(line->first, waiter->recursive_, since)) {
+      const Body body = BodyOf(*past);
+      if (!waiter->stream_) {
+        Dismiss(waiter, [&](WatchSink& sink) { sink.OnEvent(past->event, body); });
+        break;
+      }
+      waiter->sink_->OnEvent(past->event, body);
+      since = past->event->index() + 1;
+    }
   }
   if (line->second.first == nullptr) lines_.erase(line);
 }
@@ -152,9 +191,19 @@ WatchHub::Past WatchHub::past() const {
   return {history_.events(), history_.start_index(), history_.last_index()};
 }
 
-void WatchHub::Restore(Past past) {
+std::vector<EventPtr> WatchHub::EventsSince(uint64_t index) const {
+  absl::MutexLock lock(&mutex_);
+  return history_.EventsSince(index);
+}
+
+void WatchHub::Restore(Past past, uint64_t before, uint64_t index) {
   absl::MutexLock lock(&mutex_);
   history_.Restore(std::move(past.events), past.start_index, past.last_index);
+  if (index <= before) return;
+  for (auto next = lines_.begin(); next != lines_.end();) {
+    const auto line = next++;
+    TellPast(line, before + 1, index);
+  }
 }
 
 }  // namespace kvorum::v2store

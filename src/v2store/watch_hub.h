@@ -41,7 +41,10 @@ class WatchHub {
     uint64_t last_index = 0;
   };
   Past past() const;
-  void Restore(Past past);
+  std::vector<EventPtr> EventsSince(uint64_t index) const;
+  /// The history of a snapshot that brings the store from index `before` to `index`: tells who waits what it
+  /// has of that, or that they have lost it.
+  void Restore(Past past, uint64_t before, uint64_t index);
 
  private:
   class Waiter;
@@ -59,8 +62,13 @@ class WatchHub {
   };
 
   void Remove(Waiter* waiter) ABSL_LOCKS_EXCLUDED(mutex_);
+  /// Has it told the last time.
+  template <typename Finally>
+  void Dismiss(Waiter* waiter, Finally tell) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Unlink(Waiter* waiter) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Tell(Lines::iterator line, bool all, Delivery& delivery) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  /// What the history has from `from` to `to`, which were not told.
+  void TellPast(Lines::iterator line, uint64_t from, uint64_t to) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TellBelow(const Node& removed, Delivery& delivery) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TellAlong(Delivery& delivery) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 

@@ -27,6 +27,7 @@ class Seen final : public WatchSink {
     events_ += fmt::format("{} {}@{}", Name(event->action), event->node.path, event->index());
     body_ = body;
   }
+  void OnLost() override { events_ += " lost"; }
 
   std::string events() const { return events_; }
   std::string error() const { return error_; }
@@ -173,6 +174,7 @@ TEST_F(V2WatchTest, WhatIsBelowIsToldFirst) {
     void OnEvent(const EventPtr&, const std::shared_ptr<const std::string>&) override {
       *all_ += name_ + ' ';
     }
+    void OnLost() override { *all_ += "lost "; }
 
    private:
     std::string name_;
@@ -272,6 +274,66 @@ TEST_F(V2WatchTest, KeepsWaitersThroughARecovery) {
   EXPECT_EQ(waiting.events(), "set /1/f@2");
 }
 
+/// A member that lagged behind takes the leader's snapshot over.
+class V2WatchReplaced : public V2WatchTest {
+ protected:
+  void Recover() { ASSERT_TRUE(store_.Recover(ahead_.SaveView()->ToJson()).ok()); }
+
+  Store ahead_{&clock_};
+};
+
+TEST_F(V2WatchReplaced, WhoWaitsIsToldWhatTheHistoryHas) {
+  for (Store* store : {&store_, &ahead_}) store->Set("/1/a", false, "v", {});
+  Seen poll(store_, {.path = "/1/d", .recursive = true});
+  Seen stream(store_, {.path = "/1/d", .recursive = true, .stream = true});
+  Seen later(store_, {.path = "/1/d", .recursive = true, .since = 3});
+  Seen other(store_, {.path = "/1/x"});
+  Seen future(store_, {.path = "/1/d", .recursive = true, .since = 5});
+  ahead_.Set("/1/d/f", false, "v", {});
+  ahead_.Set("/1/d/_h", false, "v", {});
+  ahead_.Set("/1/d/f", false, "w", {});
+  Recover();
+  EXPECT_EQ(poll.events(), "set /1/d/f@2");
+  EXPECT_EQ(stream.events(), "set /1/d/f@2 set /1/d/f@4");
+  EXPECT_EQ(later.events(), "set /1/d/f@4");
+  EXPECT_EQ(other.events() + future.events(), "");
+  EXPECT_EQ(store_.stats().watchers, 3u);
+  store_.Set("/1/d/f", false, "x", {});
+  EXPECT_EQ(poll.events(), "set /1/d/f@2");
+  EXPECT_EQ(stream.events(), "set /1/d/f@2 set /1/d/f@4 set /1/d/f@5");
+  EXPECT_EQ(future.events(), "set /1/d/f@5");
+}
+
+TEST_F(V2WatchReplaced, WhoWaitsIsLostWhereTheHistoryDoesNotReach) {
+  for (Store* store : {&store_, &ahead_}) store->Set("/1/a", false, "v", {});
+  Seen poll(store_, {.path = "/1/d", .recursive = true});
+  Seen stream(store_, {.path = "/1/d", .recursive = true, .stream = true});
+  Seen future(store_, {.path = "/1/d", .recursive = true, .since = 3});
+  for (int i = 0; i < 1001; ++i) ahead_.Set("/1/d/f", false, "v", {});
+  Recover();
+  EXPECT_EQ(poll.events() + stream.events(), " lost lost");
+  EXPECT_EQ(future.events(), "set /1/d/f@3");
+  EXPECT_EQ(store_.stats().watchers, 0u);
+  store_.Set("/1/d/f", false, "x", {});
+  EXPECT_EQ(stream.events(), " lost");
+}
+
+TEST_F(V2WatchReplaced, NobodyIsToldTwiceByTheStoreOfNow) {
+  for (Store* store : {&store_, &ahead_}) store->Set("/1/a", false, "v", {});
+  Seen stream(store_, {.path = "/", .recursive = true, .stream = true});
+  Recover();
+  EXPECT_EQ(stream.events(), "");
+}
+
+TEST_F(V2WatchTest, TheHistoryOfLateHasAlsoWhatNobodyIsTold) {
+  store_.Set("/1/a", false, "v", {});
+  store_.Set("/1/_h", false, "v", {});
+  store_.Set("/1/a", false, "", {}, /*refresh=*/true);
+  std::string all;
+  for (const EventPtr& event : store_.EventsSince(2)) all += event->node.path + (event->refresh ? "! " : " ");
+  EXPECT_EQ(all, "/1/_h /1/a! ");
+}
+
 /// Fails when it is told after its end.
 class EndingSink final : public WatchSink {
  public:
@@ -279,6 +341,7 @@ class EndingSink final : public WatchSink {
     EXPECT_FALSE(ended.load());
     told.store(true);
   }
+  void OnLost() override { ADD_FAILURE(); }
   std::atomic<bool> ended{false};
   std::atomic<bool> told{false};
 };

@@ -55,7 +55,7 @@ void Mailroom::Deliver() {
   Bytes body;
   for (size_t served = 0; served < kDeliveriesPerTurn && next_watch_ < delivering_.watches.size(); ++served) {
     const Batch::Run& run = delivering_.runs[next_run_];
-    if (body.is_null()) body = Bytes::Copy(*run.body);
+    if (body.is_null() && run.body != nullptr) body = Bytes::Copy(*run.body);
     KeyWatch* const watch = delivering_.watches[next_watch_++];
     if (next_watch_ == run.end) ++next_run_;
     if (watch != nullptr) {
@@ -145,8 +145,11 @@ void KeyWatch::OnEvent(const v2store::EventPtr&, const std::shared_ptr<const std
   room_->Put(this, body);
 }
 
+void KeyWatch::OnLost() { room_->Put(this, nullptr); }
+
 void KeyWatch::Deliver(const Bytes& body) {
   if (ended_) return;
+  if (body.is_null()) return End();
   if (!stream_) {
     writer_.Send(body);
     return End();

@@ -21,7 +21,7 @@ class Mailroom final : public http::TurnEnd, public std::enable_shared_from_this
  public:
   explicit Mailroom(http::Loop* loop) : loop_(*loop) {}
 
-  /// On the writer's thread.
+  /// On the writer's thread. `body`: null: no more comes.
   void Put(KeyWatch* watch, const std::shared_ptr<const std::string>& body);
   /// Nothing is delivered to `watch` any more. On the loop. REQUIRES: nothing is put for it any more
   void Forget(KeyWatch* watch);
@@ -94,6 +94,7 @@ class KeyWatch final : public http::RequestSink, public v2store::WatchSink {
   void OnDrain() override { End(); }
 
   void OnEvent(const v2store::EventPtr& event, const std::shared_ptr<const std::string>& body) override;
+  void OnLost() override;
 
  private:
   friend class Mailroom;
@@ -102,7 +103,7 @@ class KeyWatch final : public http::RequestSink, public v2store::WatchSink {
   static constexpr size_t kMaxUndelivered = 100;
   static constexpr size_t kMaxUndeliveredBytes = 16 << 20;
 
-  /// The next event. On the loop.
+  /// The next event; null: no more comes. On the loop.
   void Deliver(const Bytes& body);
   /// What the history has, on its way to the client. Shared with others to whom the same goes.
   struct Past {

@@ -133,6 +133,18 @@ TEST_F(V2Watch, AStreamGoesOnAfterTheHistory) {
                               Chunk(SetEvent("/d/5", 5, 5))));
 }
 
+TEST_F(V2Watch, WhoLosesWhatItWaitsForIsEnded) {
+  auto poll = Watch("/v2/keys/foo?wait=true");
+  auto stream = Watch("/v2/keys/foo?wait=true&stream=true");
+  auto patient = Watch("/v2/keys/foo?wait=true&waitIndex=1100");
+  v2store::Store leader(&SystemClock());
+  for (int i = 0; i < 1050; ++i) leader.Set("/1/foo", /*dir=*/false, "x", std::nullopt);
+  ASSERT_TRUE(served_.member.v2_store().Recover(leader.SaveView()->ToJson()).ok());
+  EXPECT_THAT(poll->ReadUntil(kLastChunk), EndsWith("\r\n\r\n" + std::string(kLastChunk)));
+  EXPECT_THAT(stream->ReadUntil(kLastChunk), EndsWith("\r\n\r\n" + std::string(kLastChunk)));
+  EXPECT_TRUE(ComeTo(1));
+}
+
 TEST_F(V2Watch, ManyWaitForOneKey) {
   std::vector<std::unique_ptr<Connection>> all;
   for (int i = 0; i < 700; ++i) all.push_back(Watch("/v2/keys/foo?wait=true"));
