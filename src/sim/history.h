@@ -84,6 +84,16 @@ struct LeaseHistory {
   int64_t revoked_revision = 0;  ///< of the answer's header; 0 without one
 };
 
+/// A node of the v2 store as a listing shows it.
+struct V2Node {
+  std::string path;
+  std::string value;
+  bool dir = false;
+  uint64_t modified_index = 0;
+  uint64_t created_index = 0;
+  int64_t expires = 0;  ///< Unix nanoseconds; 0: never
+};
+
 /// One request of the v2 API; as Operation. Paths are the store's: "/1/foo". An error of etcd's
 /// (`error_code`) is an answer; kRefused is what never came to the store.
 struct V2Operation {
@@ -105,12 +115,14 @@ struct V2Operation {
   uint64_t created_index = 0;
   uint64_t etcd_index = 0;  ///< X-Etcd-Index; of an error its own
   bool dir = false;         ///< the node is a directory
-  std::optional<std::vector<std::string>>
-      children;  ///< paths, of a GET of a directory that was not recursive
+  int64_t expires = 0;      ///< of the node, Unix nanoseconds; 0: never
+  /// Of a GET of a directory: what is in it; with `request.recursive` all that is below it, each directory
+  /// before what it has.
+  std::optional<std::vector<V2Node>> children;
 };
 
-/// What one index of the v2 store did, as a watch of everything sees it. Not every index is seen: refreshes
-/// and hidden names ("_x") are not told.
+/// What one index of the v2 store did. A watch of everything does not see all of them: refreshes and hidden
+/// names ("_x") are not told.
 struct V2Event {
   uint64_t index = 0;
   std::string action;
@@ -119,6 +131,7 @@ struct V2Event {
   bool dir = false;
   int64_t expires = 0;    ///< of the node, Unix nanoseconds; 0: never
   Instant seen = kNever;  ///< as Revision::seen
+  bool refresh = false;
 };
 
 /// One watch of the v2 API, a long poll or a stream, and what it was sent.
@@ -132,6 +145,8 @@ struct V2WatchHistory {
   uint64_t start_index = 0;  ///< X-Etcd-Index of the answer: the store's when the watch began
   int error_code = 0;        ///< 401: the history was cleared
   std::vector<V2Event> events;
+  /// The member installed a snapshot meanwhile, so that some of `events` may be from the snapshot's history.
+  bool store_replaced = false;
   bool open_at_end = false;  ///< as WatchHistory::open_at_end
 };
 

@@ -81,6 +81,9 @@ class Node final : public Machine {
   SimExecutor& raft_executor() { return *raft_; }
   Executor& apply_executor() { return *apply_; }
 
+  /// The member, also while the process is stopped; null where none is up.
+  member::Member* running() { return member_.get(); }
+
   // Machine
   member::Member* member() override { return paused_ ? nullptr : member_.get(); }
   void TakeDatabase(raft::Index index, std::unique_ptr<backend::MemoryBackend> database) override {

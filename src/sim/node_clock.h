@@ -1,5 +1,8 @@
 #pragma once
 
+#include <algorithm>
+#include <cstdlib>
+
 #include "base/clock.h"
 #include "sim/scheduler.h"
 
@@ -29,10 +32,17 @@ class NodeClock final : public Clock {
     base_ = scheduler_->now();
     rate_ = rate;
   }
-  void SetWallOffset(int64_t nanoseconds) { wall_offset_ = nanoseconds; }
+  void SetWallOffset(int64_t nanoseconds) {
+    wall_offset_ = nanoseconds;
+    worst_wall_offset_ = std::max(worst_wall_offset_, std::abs(nanoseconds));
+  }
+  /// How far the wall time was ever from the true one.
+  int64_t worst_wall_offset() const { return worst_wall_offset_; }
+
+  /// Unix nanoseconds when a run begins.
+  static constexpr int64_t kEpoch = int64_t{1'600'000'000} * 1'000'000'000;
 
  private:
-  static constexpr int64_t kEpoch = int64_t{1'600'000'000} * 1'000'000'000;
   static constexpr int64_t kFarAway = int64_t{1} << 60;
 
   int64_t Scaled(Instant span) const { return static_cast<int64_t>(static_cast<double>(span) * rate_); }
@@ -42,6 +52,7 @@ class NodeClock final : public Clock {
   int64_t local_base_ = int64_t{3600} * 1'000'000'000;
   double rate_ = 1.0;
   int64_t wall_offset_ = 0;
+  int64_t worst_wall_offset_ = 0;
 };
 
 }  // namespace kvorum::sim

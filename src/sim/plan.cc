@@ -48,22 +48,32 @@ Plan Plan::Draw(uint64_t seed) {
   plan.transfer_every = chance(3) ? between(kSecond, 10 * kSecond) : 0;
   plan.change_every = chance(2) ? between(kSecond, 10 * kSecond) : 0;
   plan.disk_loss_every = chance(4) ? between(2 * kSecond, 15 * kSecond) : 0;
+  if (chance(2)) {
+    plan.v2_clients = 1 + random.Below(12);
+    plan.v2_watchers = random.Below(6);
+    plan.v2_workload.think = between(2 * kMillisecond, 60 * kMillisecond);
+    plan.v2_workload.keys = 1 + random.Below(12);
+    plan.v2_workload.longest_ttl = random.Below(10);
+    plan.v2_workload.ttl_one_in = random.Below(8);
+  }
   return plan;
 }
 
 std::string Plan::Text() const {
   const auto ms = [](Instant time) { return time / kMillisecond; };
   return fmt::format(
-      "members={} clients={}+{}+{} keys={} think={}ms snapshot_count={}+{} pre_vote={} drift={} sync<={}ms "
+      "members={} clients={}+{}+{} v2={}+{} ttl={}s keys={} think={}ms snapshot_count={}+{} pre_vote={} "
+      "drift={} sync<={}ms "
       "stall=1/{} "
       "delay<={}ms lost=1/{} doubled=1/{} late=1/{} kill={}ms power={}ms pause={}ms cut={}ms "
       "write_error={}ms "
       "all_down={}ms commit={}ms transfer={}ms change={}ms disk_loss={}ms",
-      members, clients, watchers, leasers, workload.keys, ms(workload.think), snapshot_count,
-      snapshot_catchup_entries, pre_vote, clock_drift, ms(disk.max_sync), disk.stall_one_in,
-      ms(network.max_delay), network.lost_one_in, network.doubled_one_in, network.late_one_in, ms(kill_every),
-      ms(power_cut_every), ms(pause_every), ms(cut_every), ms(write_error_every), ms(all_down_every),
-      ms(commit_every), ms(transfer_every), ms(change_every), ms(disk_loss_every));
+      members, clients, watchers, leasers, v2_clients, v2_watchers, v2_workload.longest_ttl, workload.keys,
+      ms(workload.think), snapshot_count, snapshot_catchup_entries, pre_vote, clock_drift, ms(disk.max_sync),
+      disk.stall_one_in, ms(network.max_delay), network.lost_one_in, network.doubled_one_in,
+      network.late_one_in, ms(kill_every), ms(power_cut_every), ms(pause_every), ms(cut_every),
+      ms(write_error_every), ms(all_down_every), ms(commit_every), ms(transfer_every), ms(change_every),
+      ms(disk_loss_every));
 }
 
 }  // namespace kvorum::sim

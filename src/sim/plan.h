@@ -7,6 +7,7 @@
 #include "sim/disk.h"
 #include "sim/history.h"
 #include "sim/network.h"
+#include "sim/v2_client.h"
 
 namespace kvorum::sim {
 
@@ -47,6 +48,9 @@ struct Plan {
   uint64_t watchers = 3;
   uint64_t leasers = 2;
   Workload workload;
+  uint64_t v2_clients = 0;
+  uint64_t v2_watchers = 0;
+  V2Workload v2_workload;
   DiskManner disk;
   NetworkManner network;
   uint64_t snapshot_count = 100;

@@ -8,6 +8,7 @@
 #include "sim/check/kv_checker.h"
 #include "sim/check/lease_checker.h"
 #include "sim/check/member_checker.h"
+#include "sim/check/v2_checker.h"
 #include "sim/check/watch_checker.h"
 #include "sim/faults.h"
 #include "sim/stage.h"
@@ -19,6 +20,9 @@ namespace {
 constexpr Instant kSecond = 1'000'000'000;
 /// A lease lives no longer, after its last renewal, than this.
 constexpr Instant kLongestLease = 25 * kSecond;
+/// A node of the v2 API lives no longer, after its time, than this while there is a leader: it tells the time
+/// twice a second, to the log and by it to the others.
+constexpr Instant kLongestAfterlife = 2 * kSecond;
 
 /// The phases of a run, and what is made of it.
 class Run {
@@ -71,13 +75,18 @@ void Run::Settle(Result* result) {
   stage_.StopClients();
   // Every lease is over by then.
   if (!stage_.leasers().empty()) scheduler_.RunUntil(scheduler_.now() + kLongestLease);
+  // And every node of the v2 API that has an end.
+  if (!stage_.v2_clients().empty()) {
+    const auto longest = static_cast<Instant>(stage_.plan().v2_workload.longest_ttl) * kSecond;
+    scheduler_.RunUntil(scheduler_.now() + longest + kLongestAfterlife);
+  }
   const Instant latest = scheduler_.now() + stage_.plan().patience;
   const auto settled = [this] {
-    const int64_t revision =
-        stage_.present()[0]->up() ? stage_.present()[0]->member()->store().current_revision() : -1;
+    const int64_t revision = stage_.truth().last();
+    const uint64_t v2_index = stage_.v2_truth().last();
     return std::all_of(stage_.present().begin(), stage_.present().end(), [&](Node* node) {
       return node->up() && node->member()->store().current_revision() == revision &&
-             stage_.truth().last() == revision;
+             node->member()->v2_store().index() == v2_index;
     });
   };
   do {
@@ -87,17 +96,23 @@ void Run::Settle(Result* result) {
     result->verdict = Result::Verdict::kLiveness;
     std::string where;
     for (Node* node : stage_.present()) {
-      where +=
-          fmt::format(" {}:{}", node->name(), node->up() ? node->member()->store().current_revision() : -1);
+      if (!node->up()) continue;
+      where += fmt::format(" {}: {} and {}", node->name(), node->member()->store().current_revision(),
+                           node->member()->v2_store().index());
     }
     result->violations.push_back(
-        fmt::format("the members do not come to one revision: truth {},{}", stage_.truth().last(), where));
+        fmt::format("the members do not come to one revision and v2 index: truth {} and {},{}",
+                    stage_.truth().last(), stage_.v2_truth().last(), where));
     return;
   }
   Hash();
+  stage_.v2_truth().CompareStores(stage_.present());
+  for (Node* node : stage_.present()) ReadWholeV2Store(*node, scheduler_.now(), &stage_.history());
   scheduler_.RunUntil(scheduler_.now() + 5 * kSecond);
   for (const auto& watcher : stage_.watchers()) watcher->Close();
+  for (const auto& watcher : stage_.v2_watchers()) watcher->Close();
   stage_.history().revisions = stage_.truth().revisions();
+  stage_.history().v2_events = stage_.v2_truth().Events();
 }
 
 void Run::Hash() {
@@ -127,6 +142,12 @@ void Run::Check() {
                    .request_lifetime = 10 * kSecond,
                    .end_of_run = scheduler_.now()}));
   add(CheckMembers(stage_.history()));
+  add(CheckV2(stage_.history(), {.unix_at_start = NodeClock::kEpoch,
+                                 .clock_error = stage_.clock_error(),
+                                 .most_late = kLongestAfterlife,
+                                 .healthy = healthy_,
+                                 .end_of_run = scheduler_.now(),
+                                 .every_index_told = true}));
   if (stage_.history().hashes.size() != stage_.present().size())
     violations().push_back("not every member gave its hash");
 }
@@ -150,8 +171,9 @@ Result Run::Play() {
   }
   if (!scheduler_.stopped() && result.verdict == Result::Verdict::kGood) Settle(&result);
 
-  violations().insert(violations().end(), stage_.truth().violations().begin(),
-                      stage_.truth().violations().end());
+  for (const Violations& more : {stage_.truth().violations(), stage_.v2_truth().violations()}) {
+    violations().insert(violations().end(), more.begin(), more.end());
+  }
   if (result.verdict == Result::Verdict::kGood && !scheduler_.stopped()) Check();
   if (!violations().empty()) {
     result.verdict = Result::Verdict::kSafety;
@@ -160,10 +182,12 @@ Result Run::Play() {
   result.trace = scheduler_.trace();
   result.events = scheduler_.events();
   for (const auto& client : stage_.clients()) result.answered += client->answered();
+  for (const auto& client : stage_.v2_clients()) result.v2_answered += client->answered();
   result.messages = stage_.network().messages();
   result.snapshots = stage_.network().snapshots();
   result.kills = stage_.kills();
   result.revisions = stage_.truth().last();
+  result.v2_index = stage_.v2_truth().last();
   result.simulated = scheduler_.now();
   return result;
 }

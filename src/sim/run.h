@@ -20,6 +20,8 @@ struct Result {
   uint64_t snapshots = 0;
   uint64_t kills = 0;
   int64_t revisions = 0;
+  uint64_t v2_answered = 0;
+  uint64_t v2_index = 0;  ///< the last one
   Instant simulated = 0;
 };
 

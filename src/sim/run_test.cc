@@ -18,6 +18,37 @@ TEST(SimRun, TheSameSeedGivesTheSameRun) {
   }
 }
 
+Plan WithV2() {
+  Plan plan;
+  plan.faulty = 10 * kSecond;
+  plan.clients = 2;
+  plan.v2_clients = 6;
+  plan.v2_watchers = 4;
+  plan.snapshot_count = 40;
+  plan.snapshot_catchup_entries = 5;
+  return plan;
+}
+
+TEST(SimRun, TheSameSeedGivesTheSameRunOfTheV2Api) {
+  Plan plan = WithV2();
+  plan.kill_every = 3 * kSecond;
+  plan.cut_every = 4 * kSecond;
+  const Result once = Simulate(3, plan);
+  const Result twice = Simulate(3, plan);
+  EXPECT_EQ(once.trace, twice.trace);
+  EXPECT_EQ(once.events, twice.events);
+  EXPECT_EQ(once.v2_answered, twice.v2_answered);
+  EXPECT_EQ(once.v2_index, twice.v2_index);
+}
+
+TEST(SimRun, TheV2ApiAnswersEverybody) {
+  const Result result = Simulate(1, WithV2());
+  EXPECT_EQ(result.verdict, Result::Verdict::kGood) << ::testing::PrintToString(result.violations);
+  // 6 clients, a request every 15 ms or so, of which half change something.
+  EXPECT_GT(result.v2_answered, 2'000u);
+  EXPECT_GT(result.v2_index, 1'000u);
+}
+
 TEST(SimRun, AnotherSeedGivesAnotherRun) {
   const Plan plan;
   EXPECT_NE(Simulate(1, plan).trace, Simulate(2, plan).trace);

@@ -1,5 +1,7 @@
 #include "sim/stage.h"
 
+#include <algorithm>
+
 #include "member/errors.h"
 
 namespace kvorum::sim {
@@ -16,7 +18,8 @@ Stage::Stage(uint64_t seed, const Plan& plan, const Observer& observer)
       observer_(observer),
       scheduler_(seed),
       network_(&scheduler_, plan.network),
-      truth_(&scheduler_) {}
+      truth_(&scheduler_),
+      v2_truth_(&scheduler_) {}
 
 Stage::~Stage() { EndAll(); }
 
@@ -27,6 +30,7 @@ void Stage::EndAll() {
 void Stage::Build() {
   BuildMachines();
   BuildClients();
+  BuildV2Clients();
   Supervise();
   CommitDatabases();
 }
@@ -86,16 +90,42 @@ void Stage::BuildClients() {
   }
 }
 
+void Stage::BuildV2Clients() {
+  const Client::Nodes nodes = [this]() -> const std::vector<Node*>& { return present_; };
+  uint64_t id = plan_.clients + plan_.watchers + plan_.leasers;
+  for (uint64_t i = 0; i < plan_.v2_clients; ++i) {
+    v2_clients_.push_back(
+        std::make_unique<V2Client>(++id, &scheduler_, &plan_.v2_workload, nodes, &history_));
+    v2_clients_.back()->Start();
+  }
+  for (uint64_t i = 0; i < plan_.v2_watchers; ++i) {
+    v2_watchers_.push_back(std::make_unique<V2Watcher>(++id, &scheduler_, &v2_truth_, nodes, &history_));
+    v2_watchers_.back()->Start();
+  }
+}
+
 void Stage::StopClients() {
   for (const auto& client : clients_) client->Stop();
   for (const auto& watcher : watchers_) watcher->Stop();
   for (const auto& leaser : leasers_) leaser->Stop();
+  for (const auto& client : v2_clients_) client->Stop();
+  for (const auto& watcher : v2_watchers_) watcher->Stop();
+}
+
+Instant Stage::clock_error() const {
+  Instant worst = 0;
+  for (const auto& node : nodes_) worst = std::max(worst, node->clock().worst_wall_offset());
+  return worst;
 }
 
 void Stage::Start(Node& node) {
   const absl::Status status = node.Start();
   Say("{} starts{}", node.name(), status.ok() ? "" : ": " + std::string(status.message()));
-  if (status.ok()) return truth_.Follow(node);
+  if (status.ok()) {
+    truth_.Follow(node);
+    v2_truth_.Follow(node);
+    return;
+  }
   // The disk failed once more, or one that joins found nobody who could tell it what it has to know.
   if (status.code() == absl::StatusCode::kInternal || node.IsJoining()) {
     down_until_[&node] = scheduler_.now() + kSecond;
@@ -119,7 +149,9 @@ void Stage::Kill(Node& node, bool power_cut) {
 
 void Stage::End(Node& node, bool power_cut) {
   truth_.Leave(node);
+  v2_truth_.Leave(node);
   for (const auto& watcher : watchers_) watcher->Leave(node);
+  for (const auto& watcher : v2_watchers_) watcher->Leave(node);
   node.Kill(power_cut);
 }
 

@@ -17,6 +17,9 @@
 #include "sim/plan.h"
 #include "sim/scheduler.h"
 #include "sim/truth.h"
+#include "sim/v2_client.h"
+#include "sim/v2_truth.h"
+#include "sim/v2_watcher.h"
 #include "sim/watcher.h"
 
 namespace kvorum::sim {
@@ -60,6 +63,7 @@ class Stage {
   Scheduler& scheduler() { return scheduler_; }
   Network& network() { return network_; }
   const Truth& truth() const { return truth_; }
+  V2Truth& v2_truth() { return v2_truth_; }
   History& history() { return history_; }
   /// The machines that are in use.
   const std::vector<Node*>& present() const { return present_; }
@@ -68,6 +72,10 @@ class Stage {
   const std::vector<std::unique_ptr<Client>>& clients() const { return clients_; }
   const std::vector<std::unique_ptr<Watcher>>& watchers() const { return watchers_; }
   const std::vector<std::unique_ptr<Leaser>>& leasers() const { return leasers_; }
+  const std::vector<std::unique_ptr<V2Client>>& v2_clients() const { return v2_clients_; }
+  const std::vector<std::unique_ptr<V2Watcher>>& v2_watchers() const { return v2_watchers_; }
+  /// How far the wall time of any machine ever was from the true one.
+  Instant clock_error() const;
   uint64_t kills() const { return kills_; }
   /// Promises that were seen broken while the run went on.
   Violations& violations() { return violations_; }
@@ -76,6 +84,7 @@ class Stage {
   Node& AddMachine(Node::Options options);
   void BuildMachines();
   void BuildClients();
+  void BuildV2Clients();
   void Start(Node& node);
   void End(Node& node, bool power_cut);
   void EndRemoved(Node& node);
@@ -88,12 +97,15 @@ class Stage {
   Scheduler scheduler_;
   Network network_;
   Truth truth_;
+  V2Truth v2_truth_;
   History history_;
   std::vector<std::unique_ptr<Node>> nodes_;
   std::vector<Node*> present_;
   std::vector<std::unique_ptr<Client>> clients_;
   std::vector<std::unique_ptr<Watcher>> watchers_;
   std::vector<std::unique_ptr<Leaser>> leasers_;
+  std::vector<std::unique_ptr<V2Client>> v2_clients_;
+  std::vector<std::unique_ptr<V2Watcher>> v2_watchers_;
   std::map<Node*, Instant> down_until_;  // looked up only
   std::set<MemberId> broken_;
   uint64_t kills_ = 0;

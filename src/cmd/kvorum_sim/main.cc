@@ -53,15 +53,16 @@ int RunSeed(uint64_t seed, bool trace) {
   const sim::Result result = sim::Simulate(seed, plan, observer);
   if (trace || result.verdict != sim::Result::Verdict::kGood) {
     fmt::print(
-        "seed {}: {}, {} s simulated, {} events, {} answers, {} revisions, {} messages, {} snapshots, {} "
+        "seed {}: {}, {} s simulated, {} events, {} answers, {} revisions, {} v2 indexes, {} messages, {} "
+        "snapshots, {} "
         "kills, "
         "trace {:016x}\n",
         seed,
         result.verdict == sim::Result::Verdict::kGood     ? "good"
         : result.verdict == sim::Result::Verdict::kSafety ? "SAFETY"
                                                           : "LIVENESS",
-        result.simulated / 1'000'000'000, result.events, result.answered, result.revisions, result.messages,
-        result.snapshots, result.kills, result.trace);
+        result.simulated / 1'000'000'000, result.events, result.answered + result.v2_answered,
+        result.revisions, result.v2_index, result.messages, result.snapshots, result.kills, result.trace);
   }
   if (result.verdict != sim::Result::Verdict::kGood) {
     fmt::print("  revision {}, {}\n", kGitRevision, plan.Text());

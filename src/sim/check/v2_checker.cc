@@ -39,7 +39,9 @@ class Checker {
  public:
   Checker(const History& history, const V2Rules& rules) : history_(history), rules_(rules) {
     places_.assign(history.v2_operations.size(), -1);
-    used_.assign(history.v2_operations.size(), false);
+    for (size_t i = 0; i < places_.size(); ++i) {
+      if (op(i).outcome == Outcome::kUnknown && !IsRead(op(i))) unknown_.push_back(i);
+    }
   }
 
   Violations Run() {
@@ -147,18 +149,33 @@ class Checker {
     if (code != 0) return;
     const V2Model::Node& node = model_.nodes().at(path);
     const bool root = path == "/1";
-    if (op(i).value != node.value || op(i).dir != node.dir ||
+    if (op(i).value != node.value || op(i).dir != node.dir || op(i).expires != node.expires ||
         (!root && (op(i).modified_index != node.modified || op(i).created_index != node.created))) {
       Report(
-          "{} found {} (directory {}, modified {}, created {}) at index {}; it should be {} (directory {}, "
-          "modified "
-          "{}, created {})",
-          Text(i), Quote(op(i).value), op(i).dir, op(i).modified_index, op(i).created_index, places_[i],
-          Quote(node.value), node.dir, node.modified, node.created);
+          "{} found {} (directory {}, modified {}, created {}, expires {}) at index {}; it should be {} "
+          "(directory {}, modified {}, created {}, expires {})",
+          Text(i), Quote(op(i).value), op(i).dir, op(i).modified_index, op(i).created_index, op(i).expires,
+          places_[i], Quote(node.value), node.dir, node.modified, node.created, node.expires);
     }
-    if (op(i).children && *op(i).children != model_.Children(path)) {
-      Report("{} listed [{}] at index {}; it should list [{}]", Text(i), fmt::join(*op(i).children, " "),
-             places_[i], fmt::join(model_.Children(path), " "));
+    if (op(i).children) CheckListing(i);
+  }
+
+  void CheckListing(size_t i) {
+    const std::vector<std::string> expected = op(i).request.recursive ? model_.Descendants(op(i).request.path)
+                                                                      : model_.Children(op(i).request.path);
+    std::vector<std::string> listed;
+    for (const V2Node& child : *op(i).children) listed.push_back(child.path);
+    if (listed != expected) {
+      return Report("{} listed [{}] at index {}; it should list [{}]", Text(i), fmt::join(listed, " "),
+                    places_[i], fmt::join(expected, " "));
+    }
+    for (const V2Node& child : *op(i).children) {
+      const V2Model::Node& node = model_.nodes().at(child.path);
+      if (child.value == node.value && child.dir == node.dir && child.modified_index == node.modified &&
+          child.created_index == node.created && child.expires == node.expires) {
+        continue;
+      }
+      Report("{} listed {} at index {} with another content", Text(i), child.path, places_[i]);
     }
   }
 
@@ -172,6 +189,7 @@ class Checker {
   void Advance(int64_t index) {
     const auto event = events_.find(static_cast<uint64_t>(index));
     const V2Event* seen = event == events_.end() ? nullptr : event->second;
+    if (seen == nullptr && rules_.every_index_told) Report("index {} is in no member's account", index);
     const auto claim = claims_.find(static_cast<uint64_t>(index));
     if (claim != claims_.end()) return Claimed(claim->second, seen);
     if (seen != nullptr && seen->path != "/1" && !IsUnder(seen->path, "/1")) return Skip(*seen);
@@ -184,7 +202,7 @@ class Checker {
           seen == nullptr ? "" : fmt::format(": {} of {} {}", seen->action, seen->path, Quote(seen->value)));
       return Skip(seen == nullptr ? Untold(static_cast<uint64_t>(index)) : *seen);
     }
-    used_[maker] = true;
+    unknown_.erase(std::find(unknown_.begin(), unknown_.end(), maker));
     places_[maker] = index;
     Commit(model_.Evaluate(op(maker).request));
   }
@@ -205,7 +223,8 @@ class Checker {
             .path = effect.path,
             .value = effect.node.value,
             .dir = effect.node.dir,
-            .expires = effect.node.expires};
+            .expires = effect.node.expires,
+            .refresh = effect.refresh};
   }
   void Commit(const V2Model::Effect& effect) {
     V2Change change{.event = EventOf(effect, model_.index() + 1), .refresh = effect.refresh, .removed = {}};
@@ -214,7 +233,8 @@ class Checker {
   }
   static bool Matches(const V2Event& seen, const V2Model::Effect& effect) {
     return seen.action == effect.action && seen.path == effect.path && seen.value == effect.node.value &&
-           seen.dir == effect.node.dir && seen.expires == effect.node.expires;
+           seen.dir == effect.node.dir && seen.expires == effect.node.expires &&
+           seen.refresh == effect.refresh;
   }
   static bool IsTold(const V2Model::Effect& effect) {
     return !effect.refresh && !IsHiddenUnder(effect.path, "/");
@@ -229,14 +249,16 @@ class Checker {
     const std::string prev = effect.has_prev ? effect.prev.value : "";
     if (op(i).action != effect.action || op(i).key != effect.path || op(i).value != effect.node.value ||
         op(i).dir != effect.node.dir || op(i).created_index != effect.node.created ||
-        op(i).has_prev != effect.has_prev || op(i).prev_value != prev) {
+        op(i).expires != effect.node.expires || op(i).has_prev != effect.has_prev ||
+        op(i).prev_value != prev) {
       Report(
-          "{} was answered at index {} with {} of {} {}, created {}, before {}; it should be {} of {} {}, "
-          "created {}, "
-          "before {}",
+          "{} was answered at index {} with {} of {} {}, created {}, expires {}, before {}; it should be {} "
+          "of "
+          "{} {}, created {}, expires {}, before {}",
           Text(i), places_[i], op(i).action, op(i).key, Quote(op(i).value), op(i).created_index,
-          op(i).has_prev ? Quote(op(i).prev_value) : "nothing", effect.action, effect.path,
-          Quote(effect.node.value), effect.node.created, effect.has_prev ? Quote(prev) : "nothing");
+          op(i).expires, op(i).has_prev ? Quote(op(i).prev_value) : "nothing", effect.action, effect.path,
+          Quote(effect.node.value), effect.node.created, effect.node.expires,
+          effect.has_prev ? Quote(prev) : "nothing");
     }
     CheckStatus(i, effect.action == "create" || (effect.action == "set" && !effect.has_prev) ? 201 : 200);
     if (seen != nullptr ? !Matches(*seen, effect) : IsTold(effect)) {
@@ -294,8 +316,8 @@ class Checker {
   }
 
   bool IsLate(int64_t due, Instant when) const {
-    return rules_.most_late != kNever &&
-           when + rules_.unix_at_start > due + rules_.clock_error + rules_.most_late;
+    return rules_.most_late != kNever && when > std::max(due - rules_.unix_at_start, rules_.healthy) +
+                                                    rules_.clock_error + rules_.most_late;
   }
 
   void CheckLeftovers() {
@@ -310,9 +332,8 @@ class Checker {
   /// The earliest request of unknown outcome that does here what was seen.
   size_t FindMaker(int64_t index, const V2Event* seen) const {
     const Instant deadline = deadlines_[static_cast<size_t>(index)].when;
-    for (size_t i = 0; i < places_.size(); ++i) {
-      if (op(i).outcome != Outcome::kUnknown || used_[i] || IsRead(op(i)) || op(i).invoked > deadline)
-        continue;
+    for (const size_t i : unknown_) {
+      if (op(i).invoked > deadline) break;
       const V2Model::Effect effect = model_.Evaluate(op(i).request);
       if (effect.error_code != 0) continue;
       if (seen != nullptr ? Matches(*seen, effect) : !IsTold(effect)) return i;
@@ -344,7 +365,7 @@ class Checker {
   V2Model model_;
   int64_t last_ = 0;
   std::vector<int64_t> places_;  // of each operation; -1: it has none
-  std::vector<bool> used_;
+  std::vector<size_t> unknown_;  // writes of unknown outcome that have no place yet
   std::map<uint64_t, const V2Event*> events_;
   std::map<uint64_t, size_t> claims_;      // by index, the answered write
   std::multimap<int64_t, size_t> states_;  // by index, answers that changed nothing

@@ -91,6 +91,7 @@ TEST(V2Checker, CatchesWrongAnswersToWrites) {
   expect_caught([](V2Operation& op) { op.has_prev = false; });
   expect_caught([](V2Operation& op) { op.value = "3"; });
   expect_caught([](V2Operation& op) { op.created_index = 1; });
+  expect_caught([](V2Operation& op) { op.expires = 1; });
   expect_caught([](V2Operation& op) { op.action = "update"; });
   expect_caught([](V2Operation& op) { op.status = 201; });
   expect_caught([](V2Operation& op) { op.etcd_index = 1; });
@@ -127,12 +128,60 @@ TEST(V2Checker, CatchesWrongReads) {
   const size_t directory = story.Do(V2("QGET", "/1/d"));
   const size_t missing = story.Do(V2("QGET", "/1/x"));
   story.Finish();
-  ASSERT_THAT(*story.op(directory).children, ElementsAre("/1/d/a"));
+  const V2Node child = {.path = "/1/d/a", .value = "1", .modified_index = 1, .created_index = 1};
+  ASSERT_EQ(story.op(directory).children->size(), 1U);
+  ASSERT_EQ(story.op(directory).children->front().path, child.path);
   EXPECT_THAT(story.Check(), IsEmpty());
   story.op(file).value = "0";
-  story.op(directory).children->push_back("/1/d/b");
+  story.op(directory).children->push_back({.path = "/1/d/b"});
   story.op(missing).request.path = "/1/d/a";
   EXPECT_THAT(story.Check(), ElementsAre(HasSubstr("v2 #1"), HasSubstr("v2 #2"), HasSubstr("v2 #3")));
+  story.op(directory).children = {child};
+  story.op(directory).children->front().modified_index = 2;
+  EXPECT_THAT(story.Check(), Contains(AllOf(HasSubstr("v2 #2"), HasSubstr("/1/d/a"))));
+}
+
+TEST(V2Checker, CatchesAWrongListingOfAllBelow) {
+  V2Story story;
+  for (const char* path : {"/1/d/a/x", "/1/d/a-", "/1/d/_h/y", "/1/d/b/_h"}) story.Do(V2("PUT", path, path));
+  const size_t i = story.Do(Recursive(V2("GET", "/1/d")));
+  story.Finish();
+  EXPECT_THAT(story.Check(), IsEmpty());
+  std::vector<V2Node>& children = *story.op(i).children;
+  std::vector<std::string> paths;
+  for (const V2Node& child : children) paths.push_back(child.path);
+  EXPECT_THAT(paths, ElementsAre("/1/d/a", "/1/d/a/x", "/1/d/a-", "/1/d/b"));
+  const std::vector<V2Node> good = children;
+  children.erase(children.begin() + 1);
+  EXPECT_THAT(story.Check(), ElementsAre(HasSubstr("v2 #4")));
+  children = good;
+  children[1].value = "other";
+  EXPECT_THAT(story.Check(), ElementsAre(AllOf(HasSubstr("v2 #4"), HasSubstr("/1/d/a/x"))));
+}
+
+TEST(V2Checker, HoldsEveryIndexAgainstTheAccountsOfTheMembers) {
+  V2Story story;
+  story.Do(V2("PUT", "/1/a", "1"));
+  story.Do(V2("PUT", "/1/_h", "2"));
+  story.Finish();
+  story.rules.every_index_told = true;
+  EXPECT_THAT(story.Check(), ElementsAre("index 2 is in no member's account"));
+  story.history.v2_events.push_back({.index = 2, .action = "set", .path = "/1/_h", .value = "2"});
+  EXPECT_THAT(story.Check(), IsEmpty());
+  story.history.v2_events.back().refresh = true;
+  EXPECT_THAT(story.Check(), ElementsAre(HasSubstr("v2 #1")));
+}
+
+TEST(V2Checker, KnowsThatNothingIsLateBeforeThereIsALeader) {
+  V2Story story;
+  story.Do(Ttl("/1/a", "1", story.In(1)));
+  story.Wait(9'000'000'000);
+  story.Expire();
+  story.Finish();
+  story.rules.most_late = 2'000'000'000;
+  EXPECT_THAT(story.Check(), ElementsAre(HasSubstr("after its time")));
+  story.rules.healthy = story.now() - 2'000'000'000;
+  EXPECT_THAT(story.Check(), IsEmpty());
 }
 
 TEST(V2Checker, CatchesAStaleReadWithQuorum) {
@@ -194,7 +243,7 @@ TEST(V2Checker, CatchesNodesThatExpireWrongly) {
   EXPECT_THAT(story.Check(), IsEmpty());
   const int64_t due = story.op(0).request.expiration;
   const auto set_due = [&story](size_t i, int64_t expires) {
-    story.op(i).request.expiration = story.history.v2_events[i].expires = expires;
+    story.op(i).request.expiration = story.op(i).expires = story.history.v2_events[i].expires = expires;
   };
   set_due(0, 0);
   EXPECT_THAT(story.Check(), ElementsAre("/1/a expired at index 3, and had no end"));
@@ -262,6 +311,28 @@ TEST(V2Checker, KnowsWhatWatchesAreTold) {
   EXPECT_THAT(story.Check(), ElementsAre(HasSubstr("v2 watch #3")));
 }
 
+TEST(V2Checker, KnowsThatTheHistoryIsUnsureOfWhatWasBelow) {
+  V2Story story;
+  story.Do(V2("PUT", "/1/d/a", "1"));
+  story.Watch({.path = "/1/d/b", .stream = true});
+  story.Watch({.path = "/1/d/b"});
+  story.Do(Recursive(V2("DELETE", "/1/d")));
+  story.Do(V2("PUT", "/1/d/b", "2"));
+  story.Finish();
+  EXPECT_THAT(story.Check(), IsEmpty());
+  auto& watches = story.history.v2_watches;
+  ASSERT_EQ(watches[0].events.size(), 1U);
+  for (V2WatchHistory& watch : watches) {
+    watch.events.insert(watch.events.begin(), story.history.v2_events[1]);
+    watch.events.resize(watch.stream ? 2 : 1);
+  }
+  EXPECT_THAT(story.Check(), ElementsAre(HasSubstr("v2 watch #0"), HasSubstr("v2 watch #1")));
+  for (V2WatchHistory& watch : watches) watch.store_replaced = true;
+  EXPECT_THAT(story.Check(), IsEmpty());
+  watches[0].events.pop_back();
+  EXPECT_THAT(story.Check(), ElementsAre(HasSubstr("was not told of set of /1/d/b at 3")));
+}
+
 TEST(V2Checker, KnowsWhenTheHistoryIsCleared) {
   V2Story story;
   for (int i = 0; i < 1001; ++i) story.Do(V2("PUT", "/1/a", fmt::format("{}", i)));
@@ -295,7 +366,10 @@ class Requests {
     constexpr const char* kMethods[] = {"PUT",    "PUT",    "PUT",  "PUT", "POST",
                                         "DELETE", "DELETE", "QGET", "GET"};
     Request request = V2(kMethods[random_.Below(std::size(kMethods))], Path());
-    if (request.method == "GET" || request.method == "QGET") return request;
+    if (request.method == "GET" || request.method == "QGET") {
+      request.recursive = Sometimes(2);
+      return request;
+    }
     request.dir = Sometimes(4);
     request.recursive = Sometimes(3);
     // No two at the same time, whose order would be anything.

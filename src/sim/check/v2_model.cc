@@ -50,6 +50,16 @@ std::vector<std::string> V2Model::Children(const std::string& directory) const {
   return children;
 }
 
+std::vector<std::string> V2Model::Descendants(const std::string& directory) const {
+  std::vector<std::string> all;
+  for (const std::string& child : Children(directory)) {
+    all.push_back(child);
+    const std::vector<std::string> below = Descendants(child);
+    all.insert(all.end(), below.begin(), below.end());
+  }
+  return all;
+}
+
 V2Model::Effect V2Model::Write(std::string action, const std::string& path, Node node) const {
   Effect effect;
   effect.action = std::move(action);

@@ -50,6 +50,8 @@ class V2Model {
   int Lookup(const std::string& path) const;
   /// Paths of what a listing of the directory shows, in order.
   std::vector<std::string> Children(const std::string& directory) const;
+  /// The same of all below it, each directory before what it has.
+  std::vector<std::string> Descendants(const std::string& directory) const;
 
  private:
   Effect Write(std::string action, const std::string& path, Node node) const;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "sim/check/v2_checker.h"
+#include "sim/check/v2_notes.h"
 #include "sim/history.h"
 #include "v2store/store.h"
 #include "v2store/testing.h"
@@ -40,10 +41,10 @@ class V2Story {
   size_t Do(v2store::Request request, uint64_t member = 1) {
     const size_t i = Begin(std::move(request), member);
     V2Operation& op = history.v2_operations[i];
-    op.outcome = Operation::Outcome::kAnswered;
-    const v2store::Result result =
-        op.request.method == "GET" ? store_.Get(op.request.path, false, true) : store_.Apply(op.request);
-    Record(result, &op);
+    const v2store::Result result = op.request.method == "GET"
+                                       ? store_.Get(op.request.path, op.request.recursive, true)
+                                       : store_.Apply(op.request);
+    NoteV2Answer(result, &op);
     op.returned = now_;
     return i;
   }
@@ -80,15 +81,9 @@ class V2Story {
  private:
   struct Waiter : v2store::WatchSink {
     void OnEvent(const v2store::EventPtr& event, const std::shared_ptr<const std::string>&) override {
-      record.events.push_back(
-          {.index = event->index(),
-           .action = std::string(Name(event->action)),
-           .path = event->node.path,
-           .value = event->node.value.value_or(""),
-           .dir = event->node.dir,
-           .expires = event->node.expires ? event->node.expires->time_since_epoch().count() : 0,
-           .seen = *now});
+      record.events.push_back(NoteOf(*event, *now));
     }
+    void OnLost() override { record.open_at_end = false; }
     V2WatchHistory record;
     const Instant* now = nullptr;
     std::unique_ptr<v2store::Watcher> watcher;
@@ -102,9 +97,15 @@ class V2Story {
       waiter->record.error_code = static_cast<int>(error->code);
       return;
     }
-    auto& start = std::get<v2store::Store::WatchStart>(result);
+    auto start = std::get<v2store::Store::WatchStart>(std::move(result));
+    // A stream that begins in the past goes on, as the API's does.
+    while (start.event != nullptr) {
+      waiter->OnEvent(start.event, start.body);
+      if (!request.stream) return;
+      request.since = start.event->index() + 1;
+      start = std::get<v2store::Store::WatchStart>(store_.Watch(request, waiter));
+    }
     waiter->watcher = std::move(start.watcher);
-    if (start.event != nullptr) waiter->OnEvent(start.event, start.body);
   }
 
   void Pass(Instant time) {
@@ -121,29 +122,6 @@ class V2Story {
     op.request = std::move(request);
     Pass(kTick);
     return history.v2_operations.size() - 1;
-  }
-
-  static void Record(const v2store::Result& result, V2Operation* op) {
-    if (const auto* error = std::get_if<v2store::Error>(&result)) {
-      op->error_code = static_cast<int>(error->code);
-      op->status = v2store::HttpStatus(error->code);
-      op->etcd_index = error->index;
-      return;
-    }
-    const v2store::Event& event = *std::get<v2store::EventPtr>(result);
-    op->status = event.IsCreated() ? 201 : 200;
-    op->action = Name(event.action);
-    op->key = event.node.path;
-    op->value = event.node.value.value_or("");
-    op->dir = event.node.dir;
-    op->has_prev = event.prev_node.has_value();
-    if (op->has_prev) op->prev_value = event.prev_node->value.value_or("");
-    op->modified_index = event.node.modified_index;
-    op->created_index = event.node.created_index;
-    op->etcd_index = event.store_index;
-    if (event.action != v2store::Action::kGet || !event.node.dir) return;
-    op->children.emplace();
-    for (const v2store::NodeImage& child : event.node.nodes) op->children->push_back(child.path);
   }
 
   v2store::StandingClock clock_;
