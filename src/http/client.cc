@@ -79,10 +79,8 @@ class Client::Impl final : public ClientPool, public std::enable_shared_from_thi
     auto exchange = std::make_shared<ClientExchange>(this, std::move(request), options, std::move(sink),
                                                      std::move(source));
     active_.insert(exchange);
-    loop_.Post([self = shared_from_this(), exchange] {
-      if (self->stopped_) return exchange->Fail(StoppedError());
-      exchange->Start();
-    });
+    opened_.push_back(exchange);
+    if (opened_.size() == 1) loop_.Post([self = shared_from_this()] { self->StartOpened(); });
     return exchange;
   }
 
@@ -148,6 +146,17 @@ class Client::Impl final : public ClientPool, public std::enable_shared_from_thi
   void OnEnded(ClientExchange* exchange) override { active_.erase(exchange->shared_from_this()); }
 
  private:
+  /// Behind the input that waits: what came of it leaves together.
+  void StartOpened() {
+    for (const std::shared_ptr<ClientExchange>& exchange : std::exchange(opened_, {})) {
+      if (stopped_) {
+        exchange->Fail(StoppedError());
+      } else {
+        exchange->Start();
+      }
+    }
+  }
+
   /// By authority. No list is empty.
   using Connections = absl::flat_hash_map<std::string, std::vector<std::shared_ptr<ClientConnection>>>;
 
@@ -163,8 +172,9 @@ class Client::Impl final : public ClientPool, public std::enable_shared_from_thi
   // Owned by the loop.
   bool stopped_ = false;
   absl::flat_hash_set<std::shared_ptr<ClientExchange>> active_;
-  Connections idle_;       // the one used last at the back
-  Connections pipelined_;  // the one that is filled first at the front
+  std::vector<std::shared_ptr<ClientExchange>> opened_;  // and not yet started
+  Connections idle_;                                     // the one used last at the back
+  Connections pipelined_;                                // the one that is filled first at the front
 };
 
 Client::Client(Loop* loop, ClientOptions options) : impl_(std::make_shared<Impl>(loop, options)) {}

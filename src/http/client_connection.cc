@@ -17,6 +17,7 @@ constexpr size_t kLargeBuffer = 64 << 10;
 constexpr uint32_t kHeaderLimit = 64 << 10;
 /// Input that the parser may leave lying: a head, a chunk's head or trailers.
 constexpr size_t kPendingLimit = kHeaderLimit + kLargeBuffer;
+constexpr size_t kUsualHeaders = 12;
 constexpr int kMaxInterimResponses = 16;
 /// The next piece of a body is asked for when less than this waits for the system.
 constexpr size_t kPullBelow = 512 << 10;
@@ -276,6 +277,7 @@ class ClientConnection::Parser final : public beast::http::basic_parser<false> {
   void on_request_impl(beast::http::verb, beast::string_view, beast::string_view, int, Error&) override {}
   void on_response_impl(int code, beast::string_view, int, Error& error) override {
     head.status = code;
+    head.headers.reserve(kUsualHeaders);
     if (code < 100) error = beast::http::error::bad_status;
   }
   void on_field_impl(beast::http::field, beast::string_view name, beast::string_view value, Error&) override {
@@ -329,19 +331,18 @@ void ClientConnection::Begin(std::shared_ptr<ClientExchange> exchange) {
 
 void ClientConnection::WriteRequest(const ClientExchange& exchange) {
   const ClientRequest& request = exchange.request();
-  fmt::basic_memory_buffer<char, 1024> head;
-  const auto out = std::back_inserter(head);
-  fmt::format_to(out, "{} {} HTTP/1.1\r\nhost: {}\r\n", request.method, exchange.Target(),
-                 request.host.empty() ? exchange.url().authority : request.host);
-  for (const auto& [name, value] : request.headers) fmt::format_to(out, "{}: {}\r\n", name, value);
-  if (exchange.source() != nullptr) {
-    fmt::format_to(out, "transfer-encoding: chunked\r\n");
-  } else if (!request.body.empty() || (request.method != "GET" && request.method != "HEAD")) {
-    fmt::format_to(out, "content-length: {}\r\n", request.body.size());
+  const std::string_view host = request.host.empty() ? exchange.url().authority : request.host;
+  const auto add = [this](const auto&... texts) { (output_.Append(std::string_view(texts)), ...); };
+  add(request.method, " ", exchange.Target(), " HTTP/1.1\r\nhost: ", host, "\r\n");
+  for (const auto& [name, value] : request.headers) {
+    add(name, ": ", value, "\r\n");
   }
-  fmt::format_to(out, "\r\n");
-  output_.Append(std::string_view(head.data(), head.size()));
-  output_.Append(request.body);
+  if (exchange.source() != nullptr) {
+    add("transfer-encoding: chunked\r\n");
+  } else if (!request.body.empty() || (request.method != "GET" && request.method != "HEAD")) {
+    add("content-length: ", fmt::format_int(request.body.size()).str(), "\r\n");
+  }
+  add("\r\n", request.body);
 }
 
 void ClientConnection::Expect(std::shared_ptr<ClientExchange> exchange) {
