@@ -16,16 +16,19 @@ FIELDS = ("sync_delay_us", "fail_syncs", "fail_writes", "scope", "lie", "syncs",
 class Faults:
     """The disk and network of one member."""
 
-    def __init__(self, member, programs):
+    def __init__(self, member):
+        self.data = member.directory
         self.directory = member.directory + ".faults"
         os.makedirs(os.path.join(self.directory, "inodes"))
         with open(os.path.join(self.directory, "control"), "w+b") as file:
             file.truncate(SIZE)
             self.page = mmap.mmap(file.fileno(), SIZE)
+
+    def environment(self, programs):
+        """Of the member's process."""
         shim = os.path.join(programs, SHIM)
         assert os.path.exists(shim), shim
-        member.environment = {
-            "LD_PRELOAD": shim, "KVORUM_FAULTS": self.directory, "KVORUM_FAULTS_DATA": member.directory}
+        return {"LD_PRELOAD": shim, "KVORUM_FAULTS": self.directory, "KVORUM_FAULTS_DATA": self.data}
 
     def __getitem__(self, field):
         return struct.unpack_from("<I", self.page, 4 * FIELDS.index(field))[0]

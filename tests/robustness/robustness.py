@@ -3,8 +3,10 @@
 One run is drawn from a seed: how many members, what their clients do, and which faults come how often. Nothing else
 is repeatable: the machine's scheduling is not. kvorum-robustness is the clients and the judge.
 
-usage: robustness.py --minutes N [--seed FIRST] [--failures FOLDER]    new seeds for a given time
-       robustness.py --seed N                                          one
+usage: robustness.py --minutes N [--seed FIRST]    new seeds for a given time
+       robustness.py --seed N                      one
+       … --etcd PROGRAM [--mixed]                  the same of etcd, but for faults of disks and networks; mixed: of
+                                                   clusters of both
 """
 
 import argparse
@@ -51,8 +53,12 @@ class Plan:
         self.snapshot_count = 500
         self.catchup = 100
         self.pre_vote = True
+        self.batch_ms = 100
+        self.compaction_batch = 1000
+        self.checkpoints = False  # of leases
         self.sync_ms = 2
         self.torn = True
+        self.early = False  # faults come before the cluster is there
         self.kill = 0
         self.power_cut = 0
         self.all_down = 0
@@ -74,15 +80,26 @@ class Plan:
         plan = Plan(
             members=r.choice([1, 3, 3, 3, 5]), seconds=r.uniform(8, 25), clients=r.randint(1, 16),
             watchers=r.randint(0, 6), leasers=r.randint(0, 3), keys=r.randint(1, 40), think_ms=r.choice([1, 5, 20]),
-            value_bytes=r.choice([8, 8, 100, 4000]), snapshot_count=r.choice([20, 100, 1000, 10000]),
+            value_bytes=r.choice([8, 8, 100, 4000, 30000]), snapshot_count=r.choice([20, 100, 1000, 10000]),
             catchup=r.choice([5, 50, 5000]), pre_vote=r.random() < 0.8, sync_ms=r.choice([0, 2, 10]),
-            torn=r.random() < 0.7)
+            torn=r.random() < 0.7, batch_ms=r.choice([10, 100, 2000]), early=r.random() < 0.3,
+            compaction_batch=r.choice([5, 1000]), checkpoints=r.random() < 0.3)
+        if plan.value_bytes > 10000:
+            plan.clients = min(plan.clients, 8)
+            plan.think_ms = 20
         for fault, low, high in (("kill", 1, 6), ("power_cut", 1, 6), ("stop", 1, 6), ("cut", 1, 6),
                                  ("slow_link", 2, 6), ("slow_disk", 2, 6), ("sync_error", 3, 8), ("full_disk", 3, 8),
                                  ("all_down", 4, 10), ("defragment", 2, 8), ("move_leader", 1, 5)):
             if r.random() < 0.45:
                 setattr(plan, fault, r.uniform(low, high))
         return plan
+
+    def of_etcd(self):
+        """Only what can be done to any program: nothing is preloaded into a static one."""
+        for fault in ("power_cut", "slow_link", "cut", "slow_disk", "sync_error", "full_disk"):
+            setattr(self, fault, 0)
+        self.kill = self.kill or 3
+        return self
 
     def __str__(self):
         return " ".join(f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}"
@@ -96,10 +113,12 @@ class Broken(Exception):
 class Play:
     """One run."""
 
-    def __init__(self, seed, plan, lies=False):
+    def __init__(self, seed, plan, lies=False, etcd=None, mixed=False):
         self.seed = seed
         self.plan = plan
         self.lies = lies
+        self.etcd = etcd  # a program; None: Kvorum
+        self.mixed = mixed  # some members of either
         self.random = random.Random(seed ^ 0x5eed)
         self.cluster = None
         self.relays = None
@@ -137,13 +156,23 @@ class Play:
         """(verdict, text); what is worth keeping of a failure is in `folder`."""
         plan = self.plan
         flags = [
-            "--snapshot-count", str(plan.snapshot_count), "--experimental-snapshot-catchup-entries",
-            str(plan.catchup), f"--pre-vote={'true' if plan.pre_vote else 'false'}",
-            "--experimental-watch-progress-notify-interval", "500ms", "--heartbeat-interval", "50",
-            "--election-timeout", "500"
+            "--snapshot-count", str(plan.snapshot_count), f"--pre-vote={'true' if plan.pre_vote else 'false'}",
+            "--heartbeat-interval", "50", "--election-timeout", "500", "--backend-batch-interval", f"{plan.batch_ms}ms"
         ]
-        with Cluster(["kvorum"] * plan.members, flags) as cluster:
+        kinds = ["etcd" if self.etcd else "kvorum"] * plan.members
+        if self.mixed:
+            kinds = [self.random.choice(["etcd", "kvorum"]) for _ in kinds]
+        with Cluster(kinds, flags) as cluster:
             self.cluster = cluster
+            for member in cluster.members:
+                if member.kind == "etcd":
+                    member.program = self.etcd
+                else:
+                    member.flags += [
+                        "--snapshot-catchup-entries", str(plan.catchup), "--watch-progress-notify-interval", "500ms",
+                        "--compaction-batch-limit", str(plan.compaction_batch), "--feature-gates",
+                        f"LeaseCheckpoint={'true' if plan.checkpoints else 'false'}"
+                    ]
             try:
                 self.prepare()
                 self.disturb()
@@ -165,10 +194,12 @@ class Play:
 
     def prepare(self):
         members = self.cluster.members
-        if len(members) > 1:
+        if len(members) > 1 and not self.etcd:
             self.relays = Relays(members)
         for member in members:
-            self.faults[member] = Faults(member, PROGRAMS)
+            self.faults[member] = Faults(member)
+            if member.kind == "kvorum":
+                member.environment = self.faults[member].environment(PROGRAMS)
             self.faults[member]["sync_delay_us"] = self.plan.sync_ms * 1000
             if self.relays:
                 self.faults[member].redirect({
@@ -176,7 +207,8 @@ class Play:
                     for other in members if other is not member})
         for member in members:
             self.start(member)
-        self.cluster.wait_ready()
+        if not self.plan.early:
+            self.cluster.wait_ready()
         history = os.path.join(self.cluster.folder, "history.txt")
         plan = self.plan
         self.judge = subprocess.Popen([
@@ -248,6 +280,7 @@ class Play:
         if self.relays:
             self.recurring(plan.cut, self.cut)
             self.recurring(plan.slow_link, self.slow_link)
+        if plan.members > 1:
             self.recurring(plan.move_leader, self.move_leader)
         if self.lies:
             self.after(plan.seconds / 3, self.lie)
@@ -259,7 +292,7 @@ class Play:
             time.sleep(0.01)
 
     def all_down(self):
-        self.kill(*self.cluster.members, power_cut=self.random.random() < 0.5)
+        self.kill(*self.cluster.members, power_cut=not self.etcd and self.random.random() < 0.5)
 
     def stop(self):
         member = self.any()
@@ -409,11 +442,11 @@ class Play:
                 shutil.copy(path, folder)
 
 
-def run(seed, plan, failures=FAILURES, lies=False):
+def run(seed, plan, failures=FAILURES, **how):
     """(verdict, text)."""
     folder = os.path.join(failures, str(seed))
     begin = time.monotonic()
-    verdict, text = Play(seed, plan, lies).run(folder)
+    verdict, text = Play(seed, plan, **how).run(folder)
     text = f"seed {seed}: {verdict}, {time.monotonic() - begin:.0f} s: {text.rstrip()}"
     if verdict != "good":
         text += f"\n  {plan}\n  history, logs and faults are in {os.path.realpath(folder)}"
@@ -424,13 +457,18 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--minutes", type=float, default=0)
     parser.add_argument("--seed", type=int)
-    parser.add_argument("--failures", default=FAILURES)
+    parser.add_argument("--failures", default=FAILURES, help="folder for what failed")
+    parser.add_argument("--etcd", help="a program")
+    parser.add_argument("--mixed", action="store_true")
     arguments = parser.parse_args()
     seed = arguments.seed if arguments.seed is not None else int(time.time()) * 1000
     end = time.monotonic() + 60 * arguments.minutes
     runs = failed = 0
     while runs == 0 or time.monotonic() < end:
-        verdict, text = run(seed, Plan.draw(seed), arguments.failures)
+        plan = Plan.draw(seed)
+        if arguments.etcd:
+            plan.of_etcd()
+        verdict, text = run(seed, plan, arguments.failures, etcd=arguments.etcd, mixed=arguments.mixed)
         print(text, flush=True)
         runs += 1
         failed += verdict != "good"

@@ -30,7 +30,7 @@ def members_are_cut_off():
 
 
 def disks_fail():
-    good(4, seconds=8, power_cut=3, sync_error=3, full_disk=4, slow_disk=3, snapshot_count=200, catchup=50)
+    good(4, seconds=8, power_cut=1.5, sync_error=1.5, full_disk=2, slow_disk=3, snapshot_count=200, catchup=50)
 
 
 def five_members_have_everything():

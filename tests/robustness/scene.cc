@@ -1,11 +1,14 @@
 #include "robustness/scene.h"
 
+#include <iterator>
+
 namespace kvorum::robustness {
 
 namespace {
 
 constexpr std::chrono::seconds kDialPatience{2};
 constexpr Instant kRedial = 30 * kMillisecond;
+constexpr uint32_t kWindows[] = {1 << 16, 1 << 20, 1 << 24};
 
 }  // namespace
 
@@ -15,6 +18,8 @@ Endpoint::Endpoint(Scene* scene, MemberId id, std::string name, std::string targ
 void Endpoint::Connect() {
   grpc::ConnectOptions options;
   options.deadline = scene_->loop().clock().Now() + kDialPatience;
+  // A member must bear with clients that take little at a time.
+  options.limits.stream_window = kWindows[scene_->chance().Below(std::size(kWindows))];
   grpc::ClientConnection::Connect(
       scene_->loop(), target_, std::move(options), [this, over = scene_->over_flag()](auto connection) {
         if (*over) return;
