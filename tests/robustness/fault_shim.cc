@@ -446,6 +446,14 @@ int mkdir(const char* path, mode_t mode) {
   return static_cast<int>(syscall(SYS_mkdir, path, mode));
 }
 
+// The same by the names that other compilers' settings give them.
+int open64(const char* path, int flags, ...) __attribute__((alias("open")));
+int openat64(int directory, const char* path, int flags, ...) __attribute__((alias("openat")));
+ssize_t pwrite64(int fd, const void* data, size_t size, off64_t offset) __attribute__((alias("pwrite")));
+ssize_t pwritev64(int fd, const iovec* pieces, int count, off64_t offset) __attribute__((alias("pwritev")));
+int ftruncate64(int fd, off64_t size) __attribute__((alias("ftruncate")));
+int fallocate64(int fd, int mode, off64_t offset, off64_t size) __attribute__((alias("fallocate")));
+
 int connect(int fd, const sockaddr* address, socklen_t size) {
   sockaddr_in other;
   if (address->sa_family != AF_INET || size < sizeof(other)) {

@@ -55,7 +55,6 @@ class Plan:
         self.pre_vote = True
         self.batch_ms = 100
         self.compaction_batch = 1000
-        self.checkpoints = False  # of leases
         self.sync_ms = 2
         self.torn = True
         self.early = False  # faults come before the cluster is there
@@ -83,7 +82,7 @@ class Plan:
             value_bytes=r.choice([8, 8, 100, 4000, 30000]), snapshot_count=r.choice([20, 100, 1000, 10000]),
             catchup=r.choice([5, 50, 5000]), pre_vote=r.random() < 0.8, sync_ms=r.choice([0, 2, 10]),
             torn=r.random() < 0.7, batch_ms=r.choice([10, 100, 2000]), early=r.random() < 0.3,
-            compaction_batch=r.choice([5, 1000]), checkpoints=r.random() < 0.3)
+            compaction_batch=r.choice([5, 1000]))
         if plan.value_bytes > 10000:
             plan.clients = min(plan.clients, 8)
             plan.think_ms = 20
@@ -170,14 +169,13 @@ class Play:
                 else:
                     member.flags += [
                         "--snapshot-catchup-entries", str(plan.catchup), "--watch-progress-notify-interval", "500ms",
-                        "--compaction-batch-limit", str(plan.compaction_batch), "--feature-gates",
-                        f"LeaseCheckpoint={'true' if plan.checkpoints else 'false'}"
+                        "--compaction-batch-limit", str(plan.compaction_batch)
                     ]
             try:
                 self.prepare()
                 self.disturb()
                 verdict, text = self.settle()
-            except Broken as error:
+            except (Broken, AssertionError) as error:
                 verdict, text = "BROKEN", str(error)
             finally:
                 if self.judge:

@@ -198,12 +198,21 @@ void Run::AwaitSameHash() {
 
 void Run::AwaitWatches() {
   const int64_t last = scene_.ledger().last();
-  const bool there =
-      std::all_of(watchers_.begin(), watchers_.end(), [last](const auto& w) { return w->At(last); }) &&
-      std::all_of(witnesses_.begin(), witnesses_.end(), [last](const auto& w) { return w->told() >= last; });
-  // Whoever lacks something is found by the checker.
-  if (!there && scene_.now() < latest_) return scene_.After(kPause, [this] { AwaitWatches(); });
+  sim::Violations late;
+  for (const auto& watcher : watchers_) {
+    if (watcher->At(last)) continue;
+    late.push_back(
+        fmt::format("watch #{} asked how far it has come, and was not told that it is at revision {}",
+                    watcher->place(), last));
+  }
+  for (size_t i = 0; i < witnesses_.size(); ++i) {
+    if (witnesses_[i]->told() >= last) continue;
+    late.push_back(fmt::format("a watch of everything on {} came to revision {}, not to {}",
+                               scene_.endpoints()[i]->name(), witnesses_[i]->told(), last));
+  }
+  if (!late.empty() && scene_.now() < latest_) return scene_.After(kPause, [this] { AwaitWatches(); });
   for (const auto& watcher : watchers_) watcher->Close();
+  late_ = std::move(late);
   Check();
 }
 
@@ -227,15 +236,17 @@ void Run::Check() {
                         .request_lifetime = kRequestLifetime,
                         .end_of_run = scene_.now()}));
   add(sim::CheckMembers(history));
-  const Verdict::Kind kind = violations.empty() ? Verdict::Kind::kGood : Verdict::Kind::kSafety;
-  Finish(kind, std::move(violations));
+  const bool safe = violations.empty();
+  add(late_);
+  const Verdict::Kind unsafe = safe ? Verdict::Kind::kLiveness : Verdict::Kind::kSafety;
+  Finish(violations.empty() ? Verdict::Kind::kGood : unsafe, violations);
 }
 
-void Run::Finish(Verdict::Kind kind, sim::Violations violations) {
+void Run::Finish(Verdict::Kind kind, const sim::Violations& violations) {
   if (checked_) return;
   checked_ = true;
   scene_.history().revisions = scene_.ledger().revisions();
-  done_({.kind = kind, .violations = std::move(violations)});
+  done_({.kind = kind, .violations = violations});
 }
 
 }  // namespace kvorum::robustness

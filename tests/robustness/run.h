@@ -62,7 +62,7 @@ class Run {
               absl::AnyInvocable<void(std::vector<std::pair<MemberId, Response>>)> done);
   /// Tries `step` again soon; where the patience is over by then, says `what` was not well.
   void Again(const std::string& what, absl::AnyInvocable<void()> step);
-  void Finish(Verdict::Kind kind, sim::Violations violations);
+  void Finish(Verdict::Kind kind, const sim::Violations& violations);
 
   const Options options_;
   const Done done_;
@@ -73,6 +73,7 @@ class Run {
   std::vector<std::unique_ptr<Leaser>> leasers_;
   bool checked_ = false;
   sim::Violations lost_;          // what was told and is no more
+  sim::Violations late_;          // watches that did not come to the end in time
   Instant latest_ = sim::kNever;  // by then the step under way has to be done
   Instant disturbed_ = 0;         // there was no leader, or another one, up to then
   uint64_t term_ = 0;

@@ -21,6 +21,8 @@ class Watcher {
   bool At(int64_t revision) {
     return stream_ == nullptr || told_ >= revision || watch().request.start_revision() > revision;
   }
+  /// Of the last watch, in the history.
+  size_t place() const { return at_; }
   /// After the run: the watch that is open had time for everything.
   void Close();
 
