@@ -3,6 +3,7 @@
 #include <ares.h>
 #include <arpa/inet.h>
 #include <arpa/nameser.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -275,6 +276,25 @@ void TakeHost(void* argument, int status, int /*timeouts*/, ares_addrinfo* resul
   ares_freeaddrinfo(result);
 }
 
+struct NamesAnswer {
+  int status = ARES_ENODATA;
+  std::vector<std::string> names;
+};
+
+void TakeNames(void* argument, int status, int /*timeouts*/, hostent* host) {
+  auto* answer = static_cast<NamesAnswer*>(argument);
+  answer->status = status;
+  if (status != ARES_SUCCESS) return;
+  const auto add = [answer](std::string name) {
+    if (name.ends_with('.')) name.pop_back();
+    if (!name.empty() && std::find(answer->names.begin(), answer->names.end(), name) == answer->names.end()) {
+      answer->names.push_back(std::move(name));
+    }
+  };
+  if (host->h_name != nullptr) add(host->h_name);
+  for (char** alias = host->h_aliases; alias != nullptr && *alias != nullptr; ++alias) add(*alias);
+}
+
 bool IsAddress(const std::string& host) {
   const std::string address = host.substr(0, host.find('%'));  // fe80::1%eth0
   in6_addr ignored;
@@ -330,6 +350,23 @@ absl::StatusOr<std::vector<std::string>> Resolver::LookupHost(const std::string&
   if (answer.status == ARES_SUCCESS && addresses.empty()) answer.status = ARES_ENODATA;
   if (answer.status != ARES_SUCCESS) return channel.Error(host, answer.status);
   return addresses;
+}
+
+absl::StatusOr<std::vector<std::string>> Resolver::LookupAddress(const std::string& address) const {
+  in6_addr bytes;
+  const bool is_v4 = inet_pton(AF_INET, address.c_str(), &bytes) == 1;
+  if (!is_v4 && inet_pton(AF_INET6, address.c_str(), &bytes) != 1) {
+    return absl::InvalidArgumentError(fmt::format("lookup {}: unrecognized address", address));
+  }
+  Channel channel(options_);
+  KVORUM_RETURN_IF_ERROR(channel.Open());
+  NamesAnswer answer;
+  ares_gethostbyaddr(channel.get(), &bytes, is_v4 ? sizeof(in_addr) : sizeof bytes,
+                     is_v4 ? AF_INET : AF_INET6, TakeNames, &answer);
+  channel.Run();
+  if (answer.status == ARES_SUCCESS && answer.names.empty()) answer.status = ARES_ENODATA;
+  if (answer.status != ARES_SUCCESS) return channel.Error(address, answer.status);
+  return std::move(answer.names);
 }
 
 }  // namespace kvorum::dns

@@ -42,6 +42,8 @@ class Resolver {
   /// The addresses of a name, IPv4 before IPv6; an address stands for itself. /etc/hosts comes first. Errors
   /// as above.
   absl::StatusOr<std::vector<std::string>> LookupHost(const std::string& host) const;
+  /// The names of an address, without a dot at their ends. /etc/hosts comes first. Errors as above.
+  absl::StatusOr<std::vector<std::string>> LookupAddress(const std::string& address) const;
 
  private:
   explicit Resolver(ResolverOptions options) : options_(std::move(options)) {}

@@ -130,6 +130,16 @@ TEST(ResolverTest, FindsAddressesIpv4First) {
   EXPECT_THAT(resolver.LookupHost("localhost").value(), ::testing::Contains("127.0.0.1"));
 }
 
+TEST(ResolverTest, FindsTheNamesOfAddresses) {
+  DnsServer server({"host-record=a.test,fd00::7,10.1.2.3"});
+  const Resolver resolver = ResolverOf(server.address());
+  EXPECT_THAT(resolver.LookupAddress("10.1.2.3").value(), ElementsAre("a.test"));
+  EXPECT_THAT(resolver.LookupAddress("fd00::7").value(), ElementsAre("a.test"));
+  EXPECT_THAT(resolver.LookupAddress("127.0.0.1").value(), ::testing::Contains("localhost"));
+  EXPECT_FALSE(resolver.LookupAddress("10.9.9.9").ok());
+  EXPECT_EQ(resolver.LookupAddress("a.test").status().message(), "lookup a.test: unrecognized address");
+}
+
 TEST(ResolverTest, TakesAddressesAsTheyAre) {
   const Resolver nobody = ResolverOf("127.0.0.1:1");
   EXPECT_THAT(nobody.LookupHost("10.9.8.7").value(), ElementsAre("10.9.8.7"));

@@ -5,10 +5,21 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "http/loop.h"
 
 namespace kvorum::http {
+
+/// Whom the other side of a TLS connection says to be.
+struct TlsPeer {
+  std::string server_name;  ///< whom a client asks for (SNI)
+  bool has_certificate = false;
+  // Of its certificate.
+  std::string common_name;
+  std::vector<std::string> dns_names;
+  std::vector<std::string> addresses;
+};
 
 /// A connected stream of bytes on a loop: a TCP or Unix socket, or an encrypted stream on top of one, which
 /// does its handshake inside the first Read. On the loop only.
@@ -47,6 +58,10 @@ class ByteStream {
 
   /// The application protocol that was negotiated; empty without TLS.
   virtual std::string_view alpn() const { return {}; }
+  /// It is encrypted.
+  virtual bool secure() const { return false; }
+  /// The other side; also of a handshake that failed, as far as that came.
+  virtual TlsPeer tls_peer() const { return {}; }
   /// Why it broke, in Go's words ("remote error: tls: bad certificate"); empty where nobody knows more than
   /// that it did.
   virtual std::string_view error() const { return {}; }

@@ -36,6 +36,7 @@ class Connection final : public SessionHost,
 
   Loop& loop() override { return loop_; }
   const std::string& remote() const override { return stream_->remote(); }
+  bool secure() const override { return stream_->secure(); }
   void WantFlush() override;
 
   void OnRead(size_t size, bool broken) override;

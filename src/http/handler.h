@@ -32,6 +32,7 @@ struct Request : std::enable_shared_from_this<Request> {
   std::string_view query;      ///< after '?', without it
   std::string_view authority;  ///< the Host header or :authority
   std::string_view remote;     ///< "127.0.0.1:41234", or "@" for a Unix socket
+  bool secure = false;         ///< came over TLS
   HeaderViews headers;         ///< without those that begin with ':'
 
   /// The first header of that (lower-case) name, or nullptr.

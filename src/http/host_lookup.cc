@@ -25,6 +25,8 @@ namespace {
 
 using Addresses = absl::StatusOr<std::vector<std::string>>;
 using Done = absl::AnyInvocable<void(const Addresses&)>;
+/// A name, and whether it is an address whose names are wanted.
+using Question = std::pair<std::string, bool>;
 
 /// A server that does not answer holds a thread for seconds.
 constexpr int kMaxThreads = 8;
@@ -49,6 +51,24 @@ Addresses SystemLookup(const std::string& host) {
   return addresses;
 }
 
+Addresses SystemAddressLookup(const std::string& address) {
+  sockaddr_in v4{};
+  sockaddr_in6 v6{};
+  const bool is_v4 = inet_pton(AF_INET, address.c_str(), &v4.sin_addr) == 1;
+  if (!is_v4 && inet_pton(AF_INET6, address.c_str(), &v6.sin6_addr) != 1) {
+    return absl::InvalidArgumentError(fmt::format("lookup {}: unrecognized address", address));
+  }
+  v4.sin_family = AF_INET;
+  v6.sin6_family = AF_INET6;
+  char name[NI_MAXHOST];
+  const int error =
+      getnameinfo(is_v4 ? reinterpret_cast<const sockaddr*>(&v4) : reinterpret_cast<const sockaddr*>(&v6),
+                  is_v4 ? sizeof v4 : sizeof v6, name, sizeof name, nullptr, 0, NI_NAMEREQD);
+  if (error == EAI_NONAME) return absl::NotFoundError(fmt::format("lookup {}: no such host", address));
+  if (error != 0) return absl::UnavailableError(fmt::format("lookup {}: {}", address, gai_strerror(error)));
+  return std::vector<std::string>{name};
+}
+
 /// Lives as long as the process: its threads are never joined.
 class LookupThreads {
  public:
@@ -65,7 +85,9 @@ class LookupThreads {
     std::thread([this] { Work(); }).detach();
   }
 
-  HostLookup lookup = SystemLookup;  // constant after the first lookup
+  // Constant after the first lookup.
+  HostLookup hosts = SystemLookup;
+  HostLookup addresses = SystemAddressLookup;
 
  private:
   [[noreturn]] void Work() {
@@ -102,34 +124,38 @@ class Waiting final : public asio::execution_context::service {
     shared_->context = &static_cast<asio::io_context&>(context);
   }
 
-  void Add(const std::string& host, Done done) {
+  /// `question`: a host's name, or an address whose names are asked for.
+  void Add(const Question& question, Done done) {
     {
       absl::MutexLock lock(&shared_->mutex);
-      std::vector<Done>& waiting = shared_->waiting[host];
+      std::vector<Done>& waiting = shared_->waiting[question];
       waiting.push_back(std::move(done));
       if (waiting.size() > 1) return;
     }
-    LookupThreads::Get().Run([shared = shared_, host] { Answer(*shared, host, LookupHost(host)); });
+    LookupThreads::Get().Run([shared = shared_, question] {
+      Answer(*shared, question,
+             question.second ? LookupThreads::Get().addresses(question.first) : LookupHost(question.first));
+    });
   }
 
  private:
   struct Shared {
     absl::Mutex mutex;
     asio::io_context* context ABSL_GUARDED_BY(mutex) = nullptr;
-    absl::flat_hash_map<std::string, std::vector<Done>> waiting ABSL_GUARDED_BY(mutex);
+    absl::flat_hash_map<Question, std::vector<Done>> waiting ABSL_GUARDED_BY(mutex);
   };
 
-  static void Answer(Shared& shared, const std::string& host, Addresses addresses) {
+  static void Answer(Shared& shared, const Question& question, Addresses addresses) {
     absl::MutexLock lock(&shared.mutex);
     if (shared.context == nullptr) return;
-    auto node = shared.waiting.extract(host);
+    auto node = shared.waiting.extract(question);
     asio::post(*shared.context, [all = std::move(node.mapped()), addresses = std::move(addresses)]() mutable {
       for (Done& done : all) done(addresses);
     });
   }
 
   void shutdown() override {
-    absl::flat_hash_map<std::string, std::vector<Done>> dropped;  // destroyed after the lock is released
+    absl::flat_hash_map<Question, std::vector<Done>> dropped;  // destroyed after the lock is released
     absl::MutexLock lock(&shared_->mutex);
     shared_->context = nullptr;
     dropped.swap(shared_->waiting);
@@ -147,15 +173,22 @@ bool IsAddress(const std::string& host) {
 
 }  // namespace
 
-void SetHostLookup(HostLookup lookup) { LookupThreads::Get().lookup = std::move(lookup); }
+void SetHostLookup(HostLookup hosts, HostLookup addresses) {
+  LookupThreads::Get().hosts = std::move(hosts);
+  LookupThreads::Get().addresses = std::move(addresses);
+}
 
 Addresses LookupHost(const std::string& host) {
   if (IsAddress(host)) return std::vector<std::string>{host};
-  return LookupThreads::Get().lookup(host);
+  return LookupThreads::Get().hosts(host);
 }
 
 void LookupHostOn(Loop& loop, const std::string& host, Done done) {
-  asio::use_service<Waiting>(loop.context()).Add(host, std::move(done));
+  asio::use_service<Waiting>(loop.context()).Add({host, false}, std::move(done));
+}
+
+void LookupAddressOn(Loop& loop, const std::string& address, Done done) {
+  asio::use_service<Waiting>(loop.context()).Add({address, true}, std::move(done));
 }
 
 }  // namespace kvorum::http

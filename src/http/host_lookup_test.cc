@@ -38,12 +38,16 @@ TEST(HostLookupTest, AnswersOnTheLoop) {
 void UseAnother() {
   static std::atomic<int> asked{0};
   static absl::Notification go;
-  SetHostLookup([](const std::string& host) -> absl::StatusOr<std::vector<std::string>> {
+  const auto hosts = [](const std::string& host) -> absl::StatusOr<std::vector<std::string>> {
     ++asked;
     go.WaitForNotification();
     if (host == "none.test") return absl::NotFoundError("lookup none.test: not here");
     return std::vector<std::string>{"10.0.0." + host.substr(0, 1)};
-  });
+  };
+  const auto addresses = [](const std::string& address) -> absl::StatusOr<std::vector<std::string>> {
+    return std::vector<std::string>{"of." + address};
+  };
+  SetHostLookup(hosts, addresses);
   auto gone = std::make_unique<Loop>("gone");
   auto owned = std::make_shared<std::string>("owned by what waits");
   std::weak_ptr<std::string> watched = owned;
@@ -66,11 +70,14 @@ void UseAnother() {
         if (addresses.status().message() == "lookup none.test: not here") ++answers;
       });
     }
+    LookupAddressOn(loop, "2.test", [&](const absl::StatusOr<std::vector<std::string>>& names) {
+      if (names.ok() && names->front() == "of.2.test") ++answers;
+    });
     asked_all.Notify();
   });
   asked_all.WaitForNotification();
   go.Notify();
-  while (answers < 200) std::this_thread::yield();
+  while (answers < 201) std::this_thread::yield();
   exit(asked == 3 ? 0 : 1);  // those who wait for one name share its lookup
 }
 

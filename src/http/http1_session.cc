@@ -338,7 +338,7 @@ class Http1Session::Exchange final : public ResponseWriter {
 };
 
 Http1Session::Http1Session(SessionHost* host, const ServerOptions& options, MonotonicTime now)
-    : host_(host), options_(options), now_(now), waiting_since_(now) {}
+    : host_(host), secure_(host->secure()), options_(options), now_(now), waiting_since_(now) {}
 
 Http1Session::~Http1Session() { Abort(); }
 
@@ -433,6 +433,7 @@ void Http1Session::StartExchange() {
   if (parser.unknown_expectation) return Refuse("417 Expectation Failed");
   request.protocol = Protocol::kHttp1;
   request.remote = request.Keep(host_->remote());
+  request.secure = secure_;
   exchange.started = true;
   exchange.sink = SelectHandler(options_, request)->Start(request, exchange);
   KVORUM_CHECK(exchange.sink != nullptr, "a handler returned no sink");

@@ -42,6 +42,7 @@ class Http1Session final : public Session {
   void Refuse(std::string_view status, std::string_view detail = {});
 
   SessionHost* const host_;
+  const bool secure_;
   const ServerOptions& options_;
   std::string pending_;  // input that waits
   std::unique_ptr<Exchange> exchange_;

@@ -94,6 +94,7 @@ struct Http2Session::Callbacks {
 
 Http2Session::Http2Session(SessionHost* host, const ServerOptions& options, MonotonicTime now)
     : host_(host),
+      secure_(host->secure()),
       options_(options),
       header_since_(now),
       now_(now),
@@ -387,6 +388,7 @@ void Http2Session::OnRequestHead(Http2Stream* stream, bool end) {
   StoredRequest& request = *stream->request_;
   request.protocol = Protocol::kHttp2;
   request.remote = request.Keep(host_->remote());
+  request.secure = secure_;
   if (request.authority.empty()) {
     if (const std::string_view* host = request.Find("host")) request.authority = *host;
   }

@@ -58,6 +58,7 @@ class Http2Session final : public Session {
   Http2Stream* Find(int32_t id);
 
   SessionHost* const host_;
+  const bool secure_;
   const ServerOptions& options_;
   nghttp2_session* session_ = nullptr;
 

@@ -24,6 +24,9 @@ struct ServerOptions {
 
   std::shared_ptr<const TlsContext> tls;  ///< for https and unixs; null: those are refused
   std::chrono::nanoseconds handshake_timeout = std::chrono::seconds(30);
+  size_t max_handshakes = 1024;  ///< under way at a time; another one ends the oldest
+  /// A client that shows a certificate with names or addresses must have come from one of them (tls_names.h).
+  bool check_client_names = false;
   std::string name = "client endpoint";  ///< what the log calls it
 
   uint32_t max_concurrent_streams = UINT32_MAX;  ///< HTTP/2, a connection
@@ -53,7 +56,8 @@ class Server {
   Server(LoopGroup* loops, ServerOptions options);
   ~Server();
 
-  /// Binds at once; accepts only after `Start`. Returns the address bound ("127.0.0.1:2379": with the real
+  /// Binds at once; accepts only after `Start`. One address may be given both with TLS and without: the first
+  /// byte of a connection tells. Returns the address bound ("127.0.0.1:2379": with the real
   /// port where 0 was asked for). Errors: as the system says, e.g. "listen tcp 127.0.0.1:2379: bind: address
   /// already in use".
   absl::StatusOr<std::string> Listen(const ListenAddress& address);

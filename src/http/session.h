@@ -18,6 +18,8 @@ class SessionHost {
   virtual ~SessionHost() = default;
   virtual Loop& loop() = 0;
   virtual const std::string& remote() const = 0;
+  /// The connection is encrypted.
+  virtual bool secure() const { return false; }
   /// There may be output, or the session finished: `Produce` is due at the end of this turn.
   virtual void WantFlush() = 0;
 };

@@ -7,6 +7,7 @@
 #include "absl/functional/any_invocable.h"
 #include "absl/status/statusor.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "http/byte_stream.h"
 
 namespace kvorum::http {
@@ -23,15 +24,24 @@ struct TlsOptions {
   bool client_cert_auth = false;
   bool skip_verify = false;  ///< clients: take any certificate
   std::string server_name;   ///< clients: the name that must be in it; empty: the host that is dialled
+  /// The other side's certificate must have one of these common names, or be for one of these hosts. Either
+  /// may be given, for connections whose certificates are verified; empty: any.
+  std::vector<std::string> allowed_common_names;
+  std::vector<std::string> allowed_hostnames;
   /// Go's names. Those of TLS 1.2 are the ones that may be used; those of TLS 1.3 may stand there, and all of
   /// them stay allowed, as in Go. Empty: the library's.
   std::vector<std::string> cipher_suites;
   std::string min_version = "TLS1.2";
   std::string max_version;             ///< empty: the newest
   std::vector<std::string> protocols;  ///< ALPN, by preference; empty: servers "h2", "http/1.1", clients none
+  Logger* logger = &NullLogger();      ///< told of files that are read again; outlives the context
 };
 
-/// Certificates, keys and rules, read once. Immutable, thread-safe, shared by its connections.
+/// Certificates, keys and rules, shared by their connections. Thread-safe.
+///
+/// Files that change are read again before the next connection, so that certificates, authorities and lists
+/// of revoked ones can be exchanged under way. What cannot be read, or does not fit together yet, leaves that
+/// which was read before in use, and is logged.
 class TlsContext {
  public:
   /// Errors: InvalidArgument, with the file's name, for what cannot be read or does not fit together.
@@ -72,6 +82,8 @@ class TlsHandshake final : public ByteStream::User, public std::enable_shared_fr
   void Cancel();
   /// The other side's address.
   const std::string& remote() const { return remote_; }
+  /// The other side; once `done` was called with an error.
+  const TlsPeer& peer() const { return peer_; }
 
   void OnRead(size_t, bool) override {}
   void OnWritable() override;
@@ -81,6 +93,7 @@ class TlsHandshake final : public ByteStream::User, public std::enable_shared_fr
 
   Loop& loop_;
   const std::string remote_;
+  TlsPeer peer_;
   std::unique_ptr<ByteStream> stream_;  // null once finished or cancelled
   Done done_;                           // empty then, too
   Executor::TimerId timer_ = 0;

@@ -136,26 +136,63 @@ int VerificationIndex() {
   return index;
 }
 
-/// Notes why a certificate is refused. What a CRL lacks refuses none, as in etcd: one is revoked where a CRL
-/// of its issuer, rightly signed, lists it.
-int OnVerified(int good, X509_STORE_CTX* store) {
-  if (good == 1) return 1;
-  switch (X509_STORE_CTX_get_error(store)) {
+/// Whether a certificate that is vouched for is one of those that may connect.
+bool IsAllowed(const TlsOptions& options, X509* certificate) {
+  if (options.allowed_common_names.empty() && options.allowed_hostnames.empty()) return true;
+  const std::string name = PeerOf(certificate).common_name;
+  const auto& names = options.allowed_common_names;
+  if (std::find(names.begin(), names.end(), name) != names.end()) return true;
+  return std::any_of(
+      options.allowed_hostnames.begin(), options.allowed_hostnames.end(), [&](const std::string& host) {
+        const bool address = !AddressBytes(host).empty();
+        return (address ? X509_check_ip_asc(certificate, host.c_str(), 0)
+                        : X509_check_host(
+                              certificate, host.data(), host.size(),
+                              X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS,
+                              nullptr)) == 1;
+      });
+}
+
+/// Whether an error of the verification is none. What a CRL lacks refuses no certificate, as in etcd: one is
+/// revoked where a CRL of its issuer, rightly signed, lists it.
+bool IsNoRefusal(int error) {
+  switch (error) {
     case X509_V_ERR_UNABLE_TO_GET_CRL:
     case X509_V_ERR_UNABLE_TO_GET_CRL_ISSUER:
     case X509_V_ERR_DIFFERENT_CRL_SCOPE:
     case X509_V_ERR_KEYUSAGE_NO_CRL_SIGN:
     case X509_V_ERR_CRL_NOT_YET_VALID:
     case X509_V_ERR_CRL_HAS_EXPIRED:
-      X509_STORE_CTX_set_error(store, X509_V_OK);
-      return 1;
+      return true;
     default:
-      break;
+      return false;
+  }
+}
+
+/// Notes why a certificate is refused. Called for each error, and for each certificate of the chain that has
+/// none, the other side's own as the last.
+int OnVerified(int good, X509_STORE_CTX* store) {
+  if (good == 0 && IsNoRefusal(X509_STORE_CTX_get_error(store))) {
+    X509_STORE_CTX_set_error(store, X509_V_OK);
+    return 1;
   }
   const auto* ssl =
       static_cast<const SSL*>(X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()));
   auto* verification = static_cast<Verification*>(SSL_get_ex_data(ssl, VerificationIndex()));
-  if (verification->refused.empty()) verification->refused = RefusalText(store, verification->host);
+  X509* const own = X509_STORE_CTX_get0_cert(store);
+  std::string why;
+  if (good == 0) {
+    why = RefusalText(store, verification->host);
+  } else if (X509_STORE_CTX_get_error_depth(store) > 0 || IsAllowed(*verification->options, own)) {
+    return 1;
+  } else {
+    why = "client certificate authentication failed";
+    X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_REJECTED);
+  }
+  if (verification->refused.empty()) {
+    verification->refused = std::move(why);
+    verification->peer = PeerOf(own);
+  }
   return 0;
 }
 
@@ -193,51 +230,90 @@ std::shared_ptr<const TlsContext> TlsContext::SystemClient() {
 
 absl::StatusOr<std::shared_ptr<const TlsContext>> SslContext::Make(const TlsOptions& options, Side side) {
   auto context = std::make_shared<SslContext>(options, side);
-  if (absl::Status status = context->Load(); !status.ok()) return status;
+  std::vector<std::string> protocols = options.protocols;
+  if (side == Side::kServer && protocols.empty()) protocols = {"h2", "http/1.1"};
+  absl::StatusOr<std::string> wire = EncodeProtocols(protocols);
+  if (!wire.ok()) return wire.status();
+  context->protocols_ = *std::move(wire);
+  const Stamp before = context->Look();
+  absl::StatusOr<Library> loaded = context->Load();
+  if (!loaded.ok()) return loaded.status();
+  absl::MutexLock lock(&context->mutex_);
+  context->current_ = *std::move(loaded);
+  context->stamp_ = before;
   return context;
 }
 
-SslContext::SslContext(TlsOptions options, Side side)
-    : options_(std::move(options)),
-      side_(side),
-      context_(SSL_CTX_new(side == Side::kServer ? TLS_server_method() : TLS_client_method())) {
-  KVORUM_CHECK(context_ != nullptr, "OpenSSL: {}", LibraryErrorText());
+bool SslContext::Stamp::operator==(const Stamp& other) const {
+  const auto time = [](const timespec& t) { return std::pair(t.tv_sec, t.tv_nsec); };
+  return std::equal(files.begin(), files.end(), other.files.begin(), other.files.end(),
+                    [&](const struct stat& a, const struct stat& b) {
+                      return a.st_dev == b.st_dev && a.st_ino == b.st_ino && a.st_size == b.st_size &&
+                             time(a.st_mtim) == time(b.st_mtim) && time(a.st_ctim) == time(b.st_ctim);
+                    });
 }
 
-SslContext::~SslContext() { SSL_CTX_free(context_); }
+SslContext::Stamp SslContext::Look() const {
+  Stamp stamp;
+  for (const std::string* file :
+       {&options_.cert_file, &options_.key_file, &options_.trusted_ca_file, &options_.crl_file}) {
+    if (file->empty()) continue;
+    struct stat& found = stamp.files.emplace_back();
+    if (::stat(file->c_str(), &found) != 0) found = {};
+  }
+  return stamp;
+}
 
-absl::Status SslContext::Load() {
-  SSL_CTX_set_mode(context_, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
-                                 SSL_MODE_RELEASE_BUFFERS);
-  SSL_CTX_set_options(context_, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_NO_TICKET |
-                                    SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
-  // Every connection shows its certificate: one that was resumed would not be looked at again.
-  SSL_CTX_set_session_cache_mode(context_, SSL_SESS_CACHE_OFF);
-  SSL_CTX_set_num_tickets(context_, 0);
+SslContext::Library SslContext::Current() const {
+  absl::MutexLock lock(&mutex_);
+  Stamp now = Look();
+  if (now == stamp_) return current_;
+  stamp_ = std::move(now);
+  absl::StatusOr<Library> loaded = Load();
+  if (loaded.ok()) {
+    current_ = *std::move(loaded);
+    KVORUM_LOG(*options_.logger, kInfo, "read changed TLS files", {"cert-file", options_.cert_file},
+               {"key-file", options_.key_file}, {"trusted-ca-file", options_.trusted_ca_file},
+               {"crl-file", options_.crl_file});
+  } else {
+    KVORUM_LOG(*options_.logger, kWarn,
+               "failed to read changed TLS files; those that were read before stay in use",
+               {"error", std::string(loaded.status().message())});
+  }
+  return current_;
+}
 
+absl::StatusOr<SslContext::Library> SslContext::Load() const {
   const bool server = side_ == Side::kServer;
+  Library library(SSL_CTX_new(server ? TLS_server_method() : TLS_client_method()), &SSL_CTX_free);
+  KVORUM_CHECK(library != nullptr, "OpenSSL: {}", LibraryErrorText());
+  SSL_CTX* const context = library.get();
+  SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                                SSL_MODE_RELEASE_BUFFERS);
+  SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_NO_TICKET |
+                                   SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
+  // Every connection shows its certificate: one that was resumed would not be looked at again.
+  SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+  SSL_CTX_set_num_tickets(context, 0);
+
   const bool verifies =
       server ? options_.client_cert_auth || !options_.trusted_ca_file.empty() : !options_.skip_verify;
-  if (absl::Status status = SetVersions(); !status.ok()) return status;
-  if (absl::Status status = SetCiphers(); !status.ok()) return status;
-  if (absl::Status status = LoadCertificate(); !status.ok()) return status;
-  if (absl::Status status = LoadAuthorities(); !status.ok()) return status;
-  if (absl::Status status = LoadRevoked(); !status.ok()) return status;
+  if (absl::Status status = SetVersions(context); !status.ok()) return status;
+  if (absl::Status status = SetCiphers(context); !status.ok()) return status;
+  if (absl::Status status = LoadCertificate(context); !status.ok()) return status;
+  if (absl::Status status = LoadAuthorities(context); !status.ok()) return status;
+  if (absl::Status status = LoadRevoked(context); !status.ok()) return status;
   if (verifies) {
-    SSL_CTX_set_verify(context_, SSL_VERIFY_PEER | (server ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0),
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER | (server ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0),
                        &OnVerified);
   }
-
-  std::vector<std::string> protocols = options_.protocols;
-  if (server && protocols.empty()) protocols = {"h2", "http/1.1"};
-  absl::StatusOr<std::string> wire = EncodeProtocols(protocols);
-  if (!wire.ok()) return wire.status();
-  protocols_ = *std::move(wire);
-  if (server) SSL_CTX_set_alpn_select_cb(context_, &ChooseProtocol, &protocols_);
-  return absl::OkStatus();
+  if (server) {
+    SSL_CTX_set_alpn_select_cb(context, &ChooseProtocol, const_cast<std::string*>(&protocols_));
+  }
+  return library;
 }
 
-absl::Status SslContext::SetVersions() {
+absl::Status SslContext::SetVersions(SSL_CTX* context) const {
   const int min = VersionOf(options_.min_version);
   const int max = VersionOf(options_.max_version);
   for (const std::string* name : {&options_.min_version, &options_.max_version}) {
@@ -249,12 +325,12 @@ absl::Status SslContext::SetVersions() {
     return absl::InvalidArgumentError(fmt::format("min version ({}) is greater than max version ({})",
                                                   options_.min_version, options_.max_version));
   }
-  SSL_CTX_set_min_proto_version(context_, min == 0 ? TLS1_2_VERSION : min);
-  SSL_CTX_set_max_proto_version(context_, max);
+  SSL_CTX_set_min_proto_version(context, min == 0 ? TLS1_2_VERSION : min);
+  SSL_CTX_set_max_proto_version(context, max);
   return absl::OkStatus();
 }
 
-absl::Status SslContext::SetCiphers() {
+absl::Status SslContext::SetCiphers(SSL_CTX* context) const {
   if (options_.cipher_suites.empty()) return absl::OkStatus();
   if (options_.min_version == "TLS1.3") {
     return absl::InvalidArgumentError("cipher suites cannot be configured when only TLS1.3 is enabled");
@@ -275,16 +351,16 @@ absl::Status SslContext::SetCiphers() {
     if (!newest) list += fmt::format("{}{}", list.empty() ? "" : ":", ours);
   }
   if (!list.empty()) {
-    KVORUM_CHECK(SSL_CTX_set_cipher_list(context_, list.c_str()) == 1, "OpenSSL: {}", LibraryErrorText());
+    KVORUM_CHECK(SSL_CTX_set_cipher_list(context, list.c_str()) == 1, "OpenSSL: {}", LibraryErrorText());
   } else if (options_.max_version == "TLS1.2") {
     return absl::InvalidArgumentError("no cipher suite of TLS1.2 is configured");
   } else {
-    SSL_CTX_set_min_proto_version(context_, TLS1_3_VERSION);
+    SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION);
   }
   return absl::OkStatus();
 }
 
-absl::Status SslContext::LoadCertificate() {
+absl::Status SslContext::LoadCertificate(SSL_CTX* context) const {
   if (options_.cert_file.empty()) {
     if (side_ == Side::kClient && options_.key_file.empty()) return absl::OkStatus();
     return absl::InvalidArgumentError(
@@ -309,22 +385,22 @@ absl::Status SslContext::LoadCertificate() {
     return Bad("tls: private key does not match public key",
                fmt::format("{}, {}", options_.cert_file, key_file));
   }
-  bool taken = SSL_CTX_use_certificate(context_, chain->front().get()) == 1;
+  bool taken = SSL_CTX_use_certificate(context, chain->front().get()) == 1;
   for (size_t i = 1; taken && i < chain->size(); ++i) {
-    taken = SSL_CTX_add1_chain_cert(context_, (*chain)[i].get()) == 1;
+    taken = SSL_CTX_add1_chain_cert(context, (*chain)[i].get()) == 1;
   }
-  taken = taken && SSL_CTX_use_PrivateKey(context_, key.get()) == 1;
+  taken = taken && SSL_CTX_use_PrivateKey(context, key.get()) == 1;
   if (!taken) return Bad(fmt::format("tls: {}", LibraryErrorText()), options_.cert_file);
   return absl::OkStatus();
 }
 
-absl::Status SslContext::LoadAuthorities() {
-  X509_STORE* store = SSL_CTX_get_cert_store(context_);
+absl::Status SslContext::LoadAuthorities(SSL_CTX* context) const {
+  X509_STORE* store = SSL_CTX_get_cert_store(context);
   // As in Go, whatever is trusted is an end of the chain.
   X509_STORE_set_flags(store, X509_V_FLAG_PARTIAL_CHAIN);
   if (options_.trusted_ca_file.empty()) {
     const bool wanted = side_ == Side::kServer ? options_.client_cert_auth : !options_.skip_verify;
-    if (wanted) SSL_CTX_set_default_verify_paths(context_);
+    if (wanted) SSL_CTX_set_default_verify_paths(context);
     ERR_clear_error();
     return absl::OkStatus();
   }
@@ -332,14 +408,14 @@ absl::Status SslContext::LoadAuthorities() {
   if (!list.ok()) return list.status();
   for (const X509Ptr& authority : *list) {
     if (X509_STORE_add_cert(store, authority.get()) != 1 ||
-        (side_ == Side::kServer && SSL_CTX_add_client_CA(context_, authority.get()) != 1)) {
+        (side_ == Side::kServer && SSL_CTX_add_client_CA(context, authority.get()) != 1)) {
       return Bad(fmt::format("x509: {}", LibraryErrorText()), options_.trusted_ca_file);
     }
   }
   return absl::OkStatus();
 }
 
-absl::Status SslContext::LoadRevoked() {
+absl::Status SslContext::LoadRevoked(SSL_CTX* context) const {
   if (options_.crl_file.empty()) return absl::OkStatus();
   absl::StatusOr<std::string> content = ReadWhole(options_.crl_file);
   if (!content.ok()) return content.status();
@@ -356,7 +432,7 @@ absl::Status SslContext::LoadRevoked() {
   }
   ERR_clear_error();
   if (damaged) return Bad("x509: malformed crl", options_.crl_file);
-  X509_STORE* store = SSL_CTX_get_cert_store(context_);
+  X509_STORE* store = SSL_CTX_get_cert_store(context);
   for (const CrlPtr& crl : list) {
     if (X509_STORE_add_crl(store, crl.get()) != 1) {
       return Bad(fmt::format("x509: {}", LibraryErrorText()), options_.crl_file);
@@ -368,9 +444,11 @@ absl::Status SslContext::LoadRevoked() {
 
 SSL* SslContext::NewConnection(const std::string& host, const std::vector<std::string>& protocols,
                                Verification* verification) const {
-  SSL* ssl = SSL_new(context_);
+  const Library library = Current();
+  SSL* ssl = SSL_new(library.get());
   KVORUM_CHECK(ssl != nullptr, "OpenSSL: {}", LibraryErrorText());
   SSL_set_ex_data(ssl, VerificationIndex(), verification);
+  verification->options = &options_;
   if (side_ == Side::kServer) {
     SSL_set_accept_state(ssl);
     return ssl;

@@ -123,48 +123,43 @@ std::string ExpiryText(const X509* certificate, int error) {
   return text;
 }
 
-struct Names {
-  std::vector<std::string> dns;
-  std::vector<std::string> addresses;
-  bool any = false;  // the extension is there
-};
-
-Names NamesOf(const X509* certificate) {
-  Names names;
+/// The names of a certificate. `any`: it has the extension for them.
+void ReadNames(const X509* certificate, TlsPeer* names, bool* any) {
   auto* all =
       static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr));
-  if (all == nullptr) return names;
-  names.any = true;
+  *any = all != nullptr;
+  if (all == nullptr) return;
   for (int i = 0; i < sk_GENERAL_NAME_num(all); ++i) {
     int type = 0;
     const auto* value =
         static_cast<const ASN1_STRING*>(GENERAL_NAME_get0_value(sk_GENERAL_NAME_value(all, i), &type));
-    if (type == GEN_DNS && names.dns.size() < kMaxNames) {
-      names.dns.emplace_back(reinterpret_cast<const char*>(ASN1_STRING_get0_data(value)),
-                             static_cast<size_t>(ASN1_STRING_length(value)));
-    } else if (type == GEN_IPADD && names.addresses.size() < kMaxNames) {
+    if (type == GEN_DNS && names->dns_names.size() < kMaxNames) {
+      names->dns_names.emplace_back(reinterpret_cast<const char*>(ASN1_STRING_get0_data(value)),
+                                    static_cast<size_t>(ASN1_STRING_length(value)));
+    } else if (type == GEN_IPADD && names->addresses.size() < kMaxNames) {
       char text[INET6_ADDRSTRLEN] = "?";
       const int size = ASN1_STRING_length(value);
       if (size == 4 || size == 16) {
         inet_ntop(size == 4 ? AF_INET : AF_INET6, ASN1_STRING_get0_data(value), text, sizeof text);
       }
-      names.addresses.emplace_back(text);
+      names->addresses.emplace_back(text);
     }
   }
   GENERAL_NAMES_free(all);
-  return names;
 }
 
 std::string WrongNameText(X509* certificate, const std::string& host, bool address) {
-  const Names names = NamesOf(certificate);
-  if (!names.any && X509_check_host(certificate, host.data(), host.size(), 0, nullptr) == 1) {
+  TlsPeer names;
+  bool any = false;
+  ReadNames(certificate, &names, &any);
+  if (!any && X509_check_host(certificate, host.data(), host.size(), 0, nullptr) == 1) {
     return "x509: certificate relies on legacy Common Name field, use SANs instead";
   }
   if (address && names.addresses.empty()) {
     return fmt::format("x509: cannot validate certificate for {} because it doesn't contain any IP SANs",
                        host);
   }
-  const std::vector<std::string>& valid = address ? names.addresses : names.dns;
+  const std::vector<std::string>& valid = address ? names.addresses : names.dns_names;
   if (valid.empty()) {
     return fmt::format("x509: certificate is not valid for any names, but wanted to match {}", host);
   }
@@ -229,6 +224,23 @@ std::string LibraryErrorText() {
   const unsigned long error = ERR_peek_error();
   ERR_clear_error();
   return ReasonText(error);
+}
+
+TlsPeer PeerOf(const X509* certificate) {
+  TlsPeer peer;
+  if (certificate == nullptr) return peer;
+  peer.has_certificate = true;
+  bool any = false;
+  ReadNames(certificate, &peer, &any);
+  const X509_NAME* const subject = X509_get_subject_name(certificate);
+  const int position = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
+  if (position < 0) return peer;
+  unsigned char* text = nullptr;
+  const int size =
+      ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, position)));
+  if (size > 0) peer.common_name.assign(reinterpret_cast<const char*>(text), static_cast<size_t>(size));
+  OPENSSL_free(text);
+  return peer;
 }
 
 std::string RefusalText(X509_STORE_CTX* store, const std::string& host) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <deque>
 
 #include "base/check.h"
 #include "boost/asio/post.hpp"
@@ -80,8 +81,22 @@ class TlsCore final : public ByteStream::User, public std::enable_shared_from_th
     SSL_get0_alpn_selected(ssl_, &name, &size);
     return {reinterpret_cast<const char*>(name), size};
   }
+  TlsPeer peer() const {
+    TlsPeer peer =
+        verification_.peer.has_certificate ? verification_.peer : PeerOf(SSL_get0_peer_certificate(ssl_));
+    const char* name = SSL_get_servername(ssl_, TLSEXT_NAMETYPE_host_name);
+    if (name != nullptr) peer.server_name = name;
+    return peer;
+  }
   const std::string& error() const { return error_; }
   const std::string& remote() const { return stream_->remote(); }
+
+  /// A step of the handshake, in its turn.
+  void TakeTurn() {
+    has_turn_ = true;
+    Advance();
+    has_turn_ = false;
+  }
 
   // What the stream below tells.
 
@@ -141,6 +156,8 @@ class TlsCore final : public ByteStream::User, public std::enable_shared_from_th
   std::string output_;
   size_t output_begin_ = 0;  // of what was not sent yet
 
+  bool has_turn_ = false;
+  bool turn_asked_ = false;
   bool something_came_ = false;
   bool answered_plainly_ = false;  // by a server that knows no TLS
   bool established_ = false;
@@ -217,8 +234,36 @@ void TlsCore::Begin(bool ready) {
   });
 }
 
+/// The handshakes of one loop take turns: one step, which may take a millisecond, then whatever else the
+/// loop has to do.
+class HandshakeTurns {
+ public:
+  static void Ask(Loop& loop, const std::shared_ptr<TlsCore>& core) {
+    thread_local HandshakeTurns turns;
+    turns.waiting_.push_back(core);
+    if (turns.waiting_.size() == 1) turns.GoOn(loop);
+  }
+
+ private:
+  void GoOn(Loop& loop) {
+    boost::asio::post(loop.context(), [this, &loop] {
+      Loop::Turn turn(loop);
+      if (const std::shared_ptr<TlsCore> core = waiting_.front().lock()) core->TakeTurn();
+      waiting_.pop_front();
+      if (!waiting_.empty()) GoOn(loop);
+    });
+  }
+
+  std::deque<std::weak_ptr<TlsCore>> waiting_;
+};
+
 void TlsCore::Advance() {
   const std::shared_ptr<TlsCore> self = shared_from_this();
+  if (!closed_ && error_.empty() && !established_ && !has_turn_) {
+    if (!std::exchange(turn_asked_, true)) HandshakeTurns::Ask(loop_, self);
+    return;
+  }
+  turn_asked_ = false;
   if (!closed_ && error_.empty() && !established_ && Handshake() == Step::kBlocked) {
     Flush();
     if (error_.empty()) return WantInput();
@@ -495,6 +540,8 @@ class TlsStream final : public ByteStream {
   void Close() override { core_->Close(); }
   void CloseWrite() override { core_->CloseWrite(); }
   std::string_view alpn() const override { return core_->alpn(); }
+  bool secure() const override { return true; }
+  TlsPeer tls_peer() const override { return core_->peer(); }
   std::string_view error() const override { return core_->error(); }
   const std::string& remote() const override { return remote_; }
 
@@ -560,6 +607,7 @@ void TlsHandshake::Finish(absl::StatusOr<std::unique_ptr<ByteStream>> result) {
   const std::shared_ptr<TlsHandshake> self = shared_from_this();
   if (timer_ != 0) loop_.CancelTimer(std::exchange(timer_, 0));
   const std::unique_ptr<ByteStream> failed = std::move(stream_);
+  if (failed != nullptr) peer_ = failed->tls_peer();
   std::exchange(done_, nullptr)(std::move(result));
 }
 

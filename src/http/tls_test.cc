@@ -446,7 +446,148 @@ TEST(TlsContextTest, SaysWhatItCannotUse) {
   EXPECT_EQ(error(options), "unexpected TLS cipher suite \"ECDHE-RSA-AES128-SHA\"");
 }
 
+// ---- who may come ----
+
+TEST_F(TlsTest, TakesOnlyTheNamesThatAreAllowed) {
+  files_->Make("host", "DNS:m1.example.com,IP:10.0.0.7");
+  TlsOptions server = ServerTls();
+  server.trusted_ca_file = File("ca.pem");
+  server.allowed_common_names = {"other", "client"};
+  Serve(server);
+  EXPECT_EQ(Get(ClientTls("client")), "hello");
+  EXPECT_EQ(Get(ClientTls("host")), "remote error: tls: bad certificate");
+  EXPECT_TRUE(log_.Await("rejected connection on client endpoint: client certificate authentication failed"));
+
+  server.allowed_common_names.clear();
+  for (const char* host : {"m1.example.com", "10.0.0.7"}) {
+    server.allowed_hostnames = {"nowhere", host};
+    Serve(server);
+    EXPECT_EQ(Get(ClientTls("host")), "hello") << host;
+    EXPECT_EQ(Get(ClientTls("client")), "remote error: tls: bad certificate");
+  }
+  // A common name is no host's.
+  server.allowed_hostnames = {"client"};
+  Serve(server);
+  EXPECT_EQ(Get(ClientTls("client")), "remote error: tls: bad certificate");
+
+  TlsOptions client = ClientTls("client");
+  client.allowed_common_names = {"server"};
+  EXPECT_EQ(Get(client), "remote error: tls: bad certificate") << "its server is right, and it is not";
+  Serve();
+  EXPECT_EQ(Get(client), "hello");
+  client.allowed_common_names = {"m1"};
+  EXPECT_EQ(Get(client), "client certificate authentication failed");
+}
+
+TEST_F(TlsTest, LooksWhetherAClientIsWhereItsCertificateSays) {
+  const std::pair<const char*, const char*> certificates[] = {{"elsewhere", "IP:10.1.2.3,IP:10.1.2.4"},
+                                                              {"here", "DNS:no.invalid,DNS:localhost"},
+                                                              {"address", "IP:127.0.0.1,DNS:no.invalid"},
+                                                              {"nobody", "DNS:no.invalid"},
+                                                              {"wildcard", "DNS:*.no.invalid"}};
+  for (const auto& [name, names] : certificates) files_->Make(name, names);
+  TlsOptions server = ServerTls();
+  server.trusted_ca_file = File("ca.pem");
+  options_.check_client_names = true;
+  Serve(server);
+  for (const char* good : {"client", "here", "address"}) EXPECT_EQ(Get(ClientTls(good)), "hello") << good;
+  for (const char* bad : {"elsewhere", "nobody", "wildcard"}) EXPECT_NE(Get(ClientTls(bad)), "hello") << bad;
+  EXPECT_TRUE(log_.Await("x509: certificate is valid for 10.1.2.3, 10.1.2.4, not 127.0.0.1"));
+  EXPECT_TRUE(
+      log_.Await("tls: \"127.0.0.1\" does not match any of DNSNames [\"no.invalid\"] (lookup "
+                 "no.invalid: no such host)"));
+  EXPECT_TRUE(log_.Await("tls: \"127.0.0.1\" does not match any of DNSNames [\"*.no.invalid\"]"));
+}
+
+// ---- files that change ----
+
+TEST_F(TlsTest, ReadsFilesThatChange) {
+  for (const char* name : {"first", "second"}) files_->Make(name, "IP:127.0.0.1");
+  const auto take = [&](const std::string& name) {  // the key in place before the certificate
+    for (const char* end : {".key", ".pem"}) {
+      Shell("cp " + File(name + end) + " " + File("new") + " && mv " + File("new") + " " + File("live") +
+            end);
+    }
+  };
+  const auto expects = [&](const std::string& name) {
+    TlsOptions client = ClientTls();
+    client.allowed_common_names = {name};
+    return Get(client);
+  };
+  take("first");
+  TlsOptions server = ServerTls("live");
+  server.logger = &log_;
+  Serve(server);
+  Client before(&loop_, {.tls = TlsContext::ForClient(ClientTls()).value()});
+  EXPECT_EQ(Call(before, {.url = Url()})->body, "hello");
+  EXPECT_EQ(expects("first"), "hello");
+  take("second");
+  EXPECT_EQ(expects("second"), "hello");
+  EXPECT_TRUE(log_.Await("read changed TLS files"));
+  EXPECT_EQ(Call(before, {.url = Url()})->body, "hello") << "on its old connection";
+  EXPECT_EQ(server_->connection_count(), 1u);
+
+  for (const std::string content : {"", "senseless"}) {
+    files_->Write("live.pem", content);
+    EXPECT_EQ(expects("second"), "hello");
+  }
+  ::unlink(File("live.key").c_str());
+  EXPECT_EQ(expects("second"), "hello");
+  EXPECT_TRUE(
+      log_.Await("failed to read changed TLS files; those that were read before stay in use: "
+                 "tls: failed to find any PEM data in certificate input (" +
+                 File("live.pem") + ")"));
+  take("first");
+  EXPECT_EQ(expects("first"), "hello");
+}
+
+TEST_F(TlsTest, ACertificateThatIsTakenBackLaterIsRefused) {
+  files_->Make("later", "");
+  TlsOptions server = ServerTls();
+  server.trusted_ca_file = File("ca.pem");
+  server.crl_file = File("ca.crl");
+  Serve(server);
+  EXPECT_EQ(Get(ClientTls("later")), "hello");
+  files_->Revoke("later");
+  EXPECT_EQ(Get(ClientTls("later")), "remote error: tls: revoked certificate");
+}
+
+// ---- with TLS and without ----
+
+TEST_F(TlsTest, OneAddressCanHaveBoth) {
+  Serve();
+  const std::string place = fmt::format("127.0.0.1:{}", port());
+  server_.reset();
+  for (const bool secure_first : {true, false}) {
+    server_ = std::make_unique<Server>(&loops_, options_);
+    for (const bool secure : {secure_first, !secure_first}) {
+      EXPECT_EQ(server_->Listen({(secure ? "https://" : "http://") + place}).value(), place);
+    }
+    EXPECT_FALSE(server_->Listen({"https://" + place}).ok()) << "twice the same";
+    server_->Start();
+    EXPECT_EQ(Get(), "hello");
+    EXPECT_THAT(Curl("--http1.1 http://" + place + "/hello"), EndsWith("hello 1.1 0"));
+    EXPECT_THAT(Curl("--http2-prior-knowledge http://" + place + "/hello"), EndsWith("hello 2 0"));
+    // Whoever says nothing keeps nobody from stopping.
+    const int silent = ConnectTo(port());
+    EXPECT_EQ(Get(), "hello");
+    server_.reset();
+    EXPECT_EQ(ReadAll(silent), "");
+    ::close(silent);
+  }
+}
+
 // ---- the other side misbehaves ----
+
+TEST_F(TlsTest, TheOldestOfTooManyHandshakesEnds) {
+  options_.max_handshakes = 3;
+  Serve();
+  std::vector<int> silent;
+  for (int i = 0; i < 4; ++i) silent.push_back(ConnectTo(port()));
+  EXPECT_EQ(ReadAll(silent[0]), "");
+  EXPECT_EQ(Get(), "hello");
+  for (const int fd : silent) ::close(fd);
+}
 
 TEST_F(TlsTest, ASlowOrSenselessHandshakeHarmsNobodyElse) {
   options_.handshake_timeout = std::chrono::seconds(2);

@@ -94,7 +94,7 @@ class ClientHandler final : public http::Handler {
 
   std::unique_ptr<http::RequestSink> Start(const http::Request& request,
                                            http::ResponseWriter& writer) override {
-    if (!rules_.HostAllowed(request.authority)) {
+    if (!request.secure && !rules_.HostAllowed(request.authority)) {
       const std::string_view host = HostOf(request.authority);
       KVORUM_LOG(logger_, kWarn, "rejecting HTTP request to prevent DNS rebinding attacks", {"host", host});
       writer.ReplyError(421, UnrecognizedHostText(host));

@@ -104,7 +104,8 @@ std::vector<SrvEndpoint> Trusted(const std::vector<SrvEndpoint>& endpoints,
 absl::StatusOr<dns::Resolver> UseNameServer(const std::string& server) {
   KVORUM_ASSIGN_OR_RETURN(dns::Resolver resolver, dns::Resolver::Create({.server = server}));
   if (!server.empty()) {
-    http::SetHostLookup([resolver](const std::string& host) { return resolver.LookupHost(host); });
+    http::SetHostLookup([resolver](const std::string& host) { return resolver.LookupHost(host); },
+                        [resolver](const std::string& address) { return resolver.LookupAddress(address); });
   }
   return resolver;
 }
