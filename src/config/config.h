@@ -98,10 +98,25 @@ struct Config {
   // Security.
   std::string cert_file;
   std::string key_file;
+  std::string client_cert_file;
+  std::string client_key_file;
+  bool client_cert_auth;
+  std::string client_crl_file;
+  std::vector<std::string> client_cert_allowed_hostname;
+  std::string trusted_ca_file;
   bool auto_tls;
   std::string peer_cert_file;
   std::string peer_key_file;
+  std::string peer_client_cert_file;
+  std::string peer_client_key_file;
+  bool peer_client_cert_auth;
+  std::string peer_trusted_ca_file;
   bool peer_auto_tls;
+  uint64_t self_signed_cert_validity;  ///< years
+  std::string peer_crl_file;
+  std::vector<std::string> peer_cert_allowed_cn;
+  std::vector<std::string> peer_cert_allowed_hostname;
+  bool peer_skip_client_san_verification;
   std::vector<std::string> cipher_suites;
   std::string tls_min_version;
   std::string tls_max_version;

@@ -153,6 +153,16 @@ TEST_F(ConfigLoad, ChecksInEtcdsWords) {
       ErrorOf({"--listen-client-urls=https://127.0.0.1:1", "--advertise-client-urls=https://a:1"}),
       "TLS key/cert (--cert-file, --key-file) must be provided for client url https://127.0.0.1:1 with HTTPS "
       "scheme");
+  EXPECT_EQ(ErrorOf({"--listen-peer-urls=https://127.0.0.1:1"}),
+            "cannot listen on TLS for 127.0.0.1:1: KeyFile and CertFile are not presented");
+  EXPECT_EQ(ErrorOf({"--tls-min-version=TLS1.1"}),
+            "unexpected TLS version \"TLS1.1\" (must be one of: TLS1.2, TLS1.3)");
+  EXPECT_EQ(ErrorOf({"--tls-min-version=TLS1.3", "--cipher-suites=TLS_RSA_WITH_AES_128_CBC_SHA"}),
+            "cipher suites cannot be configured when only TLS1.3 is enabled");
+  EXPECT_EQ(ErrorOf({"--peer-cert-allowed-cn=a,b", "--peer-cert-allowed-hostname=c"}),
+            "AllowedCNs and AllowedHostnames are mutually exclusive (cns=[\"a\" \"b\"], hostnames=[\"c\"])");
+  EXPECT_THAT(ErrorOf({"--peer-cert-allowed-cn=a", "--peer-auto-tls"}),
+              HasSubstr("--peer-cert-allowed-cn needs certificates that are vouched for"));
   EXPECT_EQ(ErrorOf({"--initial-cluster=default=x"}),
             "error setting up initial cluster: URL scheme must be http, https, unix, or unixs: x");
   EXPECT_EQ(ErrorOf({"--initial-cluster=default"}),
@@ -198,8 +208,6 @@ TEST_F(ConfigLoad, ADiscoveryServiceNeedsTheV2Api) {
 }
 
 TEST_F(ConfigLoad, RefusesByNameWhatIsNotBuilt) {
-  EXPECT_EQ(ErrorOf({"--cert-file=x"}),
-            "--cert-file is not supported by this version of kvorum: TLS is not built in");
   EXPECT_THAT(ErrorOf({"--auth-token=jwt"}), HasSubstr("--auth-token is not supported"));
   EXPECT_EQ(
       ErrorOf({"--experimental-enable-v2v3=/v2"}),
@@ -209,9 +217,27 @@ TEST_F(ConfigLoad, RefusesByNameWhatIsNotBuilt) {
               HasSubstr("--feature-gates=LeaseCheckpoint=true is not supported"));
 }
 
+TEST_F(ConfigLoad, AFileHasItsTlsInSections) {
+  files_["c.yml"] =
+      "client-transport-security:\n  cert-file: c.pem\n  key-file: c.key\n  client-cert-auth: true\n"
+      "  trusted-ca-file: ca.pem\n  allowed-hostname: [b, a]\n"
+      "peer-transport-security:\n  cert-file: p.pem\n  key-file: p.key\n  allowed-cn: [m]\n"
+      "  skip-client-san-verification: true\n"
+      "self-signed-cert-validity: 3\ntls-min-version: TLS1.3\n";
+  const Config config = Good({"--config-file=c.yml"});
+  EXPECT_EQ(config.cert_file, "c.pem");
+  EXPECT_TRUE(config.client_cert_auth);
+  EXPECT_EQ(config.trusted_ca_file, "ca.pem");
+  EXPECT_THAT(config.client_cert_allowed_hostname, ElementsAre("a", "b"));
+  EXPECT_EQ(config.peer_key_file, "p.key");
+  EXPECT_THAT(config.peer_cert_allowed_cn, ElementsAre("m"));
+  EXPECT_TRUE(config.peer_skip_client_san_verification);
+  EXPECT_EQ(config.self_signed_cert_validity, 3u);
+  EXPECT_EQ(config.tls_min_version, "TLS1.3");
+}
+
 TEST_F(ConfigLoad, TheDefaultOfWhatIsNotBuiltIsTaken) {
-  Good({"--cert-file=", "--auth-token=simple", "--raft-read-timeout=5000ms",
-        "--feature-gates=AllAlpha=false"});
+  Good({"--auth-token=simple", "--raft-read-timeout=5000ms", "--feature-gates=AllAlpha=false"});
 }
 
 TEST_F(ConfigLoad, TheV2ApiIsServedUnlessItIsTurnedOff) {

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "absl/strings/str_join.h"
 #include "base/log.h"
 #include "base/status.h"
@@ -118,39 +120,64 @@ absl::Status CheckTimes(const Config& config) {
   return absl::OkStatus();
 }
 
+bool HasSecure(const std::vector<Url>& urls) {
+  return std::any_of(urls.begin(), urls.end(), [](const Url& url) { return url.IsSecure(); });
+}
+
+absl::Status CheckClientTls(const Config& config) {
+  const bool has_cert = !config.cert_file.empty() || !config.key_file.empty() || config.auto_tls;
+  if (has_cert) return absl::OkStatus();
+  if (HasSecure(config.listen_metrics_urls)) {
+    return Invalid("client TLS key/cert (--cert-file, --key-file) must be provided for metrics secure url");
+  }
+  for (const std::vector<Url>* urls : {&config.listen_client_urls, &config.listen_client_http_urls}) {
+    for (const Url& url : *urls) {
+      if (!url.IsSecure()) continue;
+      return Invalid(fmt::format(
+          "TLS key/cert (--cert-file, --key-file) must be provided for client url {} with HTTPS scheme",
+          url.Text()));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckPeerTls(const Config& config) {
+  const bool has_files = !config.peer_cert_file.empty() || !config.peer_key_file.empty();
+  for (const Url& url : config.listen_peer_urls) {
+    if (!url.IsSecure() || has_files || config.peer_auto_tls) continue;
+    return Invalid(fmt::format("cannot listen on TLS for {}: KeyFile and CertFile are not presented",
+                               url.host + url.path));
+  }
+  const std::vector<std::string>& names = config.peer_cert_allowed_cn;
+  const std::vector<std::string>& hosts = config.peer_cert_allowed_hostname;
+  if (!names.empty() && !hosts.empty()) {
+    return Invalid(fmt::format(
+        "AllowedCNs and AllowedHostnames are mutually exclusive (cns=[\"{}\"], hostnames=[\"{}\"])",
+        absl::StrJoin(names, "\" \""), absl::StrJoin(hosts, "\" \"")));
+  }
+  if (config.peer_auto_tls && !has_files && (!names.empty() || !hosts.empty())) {
+    return Invalid(
+        fmt::format("--peer-cert-allowed-{} needs certificates that are vouched for, which "
+                    "--peer-auto-tls does not make",
+                    names.empty() ? "hostname" : "cn"));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckTls(const Config& config) {
+  for (const std::string* version : {&config.tls_min_version, &config.tls_max_version}) {
+    if (version->empty() || *version == "TLS1.2" || *version == "TLS1.3") continue;
+    return Invalid(
+        fmt::format("unexpected TLS version {} (must be one of: TLS1.2, TLS1.3)", Quoted(*version)));
+  }
   if (config.tls_min_version == "TLS1.3" && config.tls_max_version == "TLS1.2") {
     return Invalid("min version (TLS1.3) is greater than max version (TLS1.2)");
   }
   if (config.tls_min_version == "TLS1.3" && !config.cipher_suites.empty()) {
     return Invalid("cipher suites cannot be configured when only TLS1.3 is enabled");
   }
-  const bool client_cert = (!config.cert_file.empty() && !config.key_file.empty()) || config.auto_tls;
-  const bool peer_cert =
-      (!config.peer_cert_file.empty() && !config.peer_key_file.empty()) || config.peer_auto_tls;
-  const auto demand = [](const std::vector<Url>& urls, std::string_view flags,
-                         std::string_view kind) -> absl::Status {
-    for (const Url& url : urls) {
-      if (!url.IsSecure()) continue;
-      return Invalid(fmt::format("TLS key/cert ({}) must be provided for {} url {} with HTTPS scheme", flags,
-                                 kind, url.Text()));
-    }
-    return absl::OkStatus();
-  };
-  if (!client_cert) {
-    for (const Url& url : config.listen_metrics_urls) {
-      if (url.IsSecure()) {
-        return Invalid(
-            "client TLS key/cert (--cert-file, --key-file) must be provided for metrics secure url");
-      }
-    }
-    KVORUM_RETURN_IF_ERROR(demand(config.listen_client_urls, "--cert-file, --key-file", "client"));
-    KVORUM_RETURN_IF_ERROR(demand(config.listen_client_http_urls, "--cert-file, --key-file", "client"));
-  }
-  if (!peer_cert) {
-    KVORUM_RETURN_IF_ERROR(demand(config.listen_peer_urls, "--peer-cert-file, --peer-key-file", "peer"));
-  }
-  return absl::OkStatus();
+  KVORUM_RETURN_IF_ERROR(CheckClientTls(config));
+  return CheckPeerTls(config);
 }
 
 absl::Status CheckFeatures(const Config& config) {

@@ -12,6 +12,7 @@
 #include "cluster/cluster.h"
 #include "http/handler.h"
 #include "http/loop.h"
+#include "http/tls.h"
 #include "member/ports.h"
 #include "member/traffic_stats.h"
 
@@ -23,8 +24,9 @@ struct TransportOptions {
   std::vector<std::string> advertise_peer_urls;
   /// 1 s and the election timeout.
   std::chrono::nanoseconds dial_timeout = std::chrono::seconds(2);
-  std::string snap_dir;  ///< where databases that are received go: `%016x.snap.db`
-  Env* env = nullptr;    ///< borrowed, as all that follow
+  std::shared_ptr<const http::TlsContext> tls;  ///< for URLs of https; null: as the system trusts
+  std::string snap_dir;                         ///< where databases that are received go: `%016x.snap.db`
+  Env* env = nullptr;                           ///< borrowed, as all that follow
   /// Its connections: one loop of their own, so that no client's request stands before a heartbeat.
   http::Loop* loop = nullptr;
   Logger* logger = nullptr;

@@ -49,7 +49,8 @@ TransportCore::TransportCore(const TransportOptions& options)
                              .max_idle_connections = kIdleConnections,
                              // The other side closes one that is silent for 5 s.
                              .idle_timeout = std::chrono::seconds(4),
-                             .max_response_bytes = kMaxResponseBytes}) {
+                             .max_response_bytes = kMaxResponseBytes,
+                             .tls = options.tls}) {
   KVORUM_CHECK(options.env != nullptr && options.logger != nullptr, "a transport without its options");
 }
 

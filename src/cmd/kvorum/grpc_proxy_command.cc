@@ -13,6 +13,7 @@
 #include "cmd/kvorum/grpc_proxy_tls.h"
 #include "cmd/kvorum/name_service.h"
 #include "cmd/kvorum/process.h"
+#include "cmd/kvorum/self_signed_certificate.h"
 #include "config/go_text.h"
 #include "config/url.h"
 #include "fmt/format.h"
@@ -193,17 +194,15 @@ std::string HostOf(const std::string& address) {
 }
 
 /// What clients are served with, and how the proxy calls itself.
-absl::Status ReadListenTls(FlagReader& flags, proxy_grpc::ProxyOptions* options) {
+absl::Status ReadListenTls(FlagReader& flags, Logger& logger, proxy_grpc::ProxyOptions* options) {
   KVORUM_RETURN_IF_ERROR(CheckTlsVersions(flags));
   CertificateFiles files{.cert_file = flags.Text("cert-file"), .key_file = flags.Text("key-file")};
   const bool given = !files.cert_file.empty() || !files.key_file.empty();
   if (!given && flags.IsOn("auto-tls")) {
     const uint64_t years = flags.Uint("self-signed-cert-validity", 100);
-    if (years == 0) {
-      return absl::InvalidArgumentError("selfSignedCertValidity is invalid,it should be greater than 0");
-    }
+    if (!flags.error().empty()) return absl::InvalidArgumentError(flags.error());
     KVORUM_ASSIGN_OR_RETURN(files, SelfSignedCertificate(flags.Text("data-dir") + "/fixtures/proxy",
-                                                         HostOf(options->listen_address), years));
+                                                         {HostOf(options->listen_address)}, years, logger));
   } else if (files.cert_file.empty() != files.key_file.empty()) {
     return absl::InvalidArgumentError(fmt::format(
         "KeyFile and CertFile must both be present[key: {}, cert: {}]", files.key_file, files.cert_file));
@@ -220,21 +219,24 @@ absl::Status ReadListenTls(FlagReader& flags, proxy_grpc::ProxyOptions* options)
                        .crl_file = flags.Text("client-crl-file"),
                        .cipher_suites = SplitList(flags.Text("listen-cipher-suites")),
                        .min_version = flags.Text("tls-min-version"),
-                       .max_version = flags.Text("tls-max-version")};
+                       .max_version = flags.Text("tls-max-version"),
+                       .logger = &logger};
   KVORUM_ASSIGN_OR_RETURN(options->listen_tls, http::TlsContext::ForServer(tls));
   // Its own certificate need not be one that this machine trusts.
   KVORUM_ASSIGN_OR_RETURN(options->self_tls, http::TlsContext::ForClient({.cert_file = files.cert_file,
                                                                           .key_file = files.key_file,
-                                                                          .skip_verify = true}));
+                                                                          .skip_verify = true,
+                                                                          .logger = &logger}));
   return absl::OkStatus();
 }
 
 /// What the cluster is called with.
-absl::Status ReadClusterTls(const FlagReader& flags, proxy_grpc::ProxyOptions* options) {
+absl::Status ReadClusterTls(const FlagReader& flags, Logger& logger, proxy_grpc::ProxyOptions* options) {
   const http::TlsOptions tls{.cert_file = flags.Text("cert"),
                              .key_file = flags.Text("key"),
                              .trusted_ca_file = flags.Text("cacert"),
-                             .skip_verify = flags.IsOn("insecure-skip-tls-verify")};
+                             .skip_verify = flags.IsOn("insecure-skip-tls-verify"),
+                             .logger = &logger};
   if (tls.cert_file.empty() && tls.key_file.empty() && tls.trusted_ca_file.empty() && !tls.skip_verify) {
     return absl::OkStatus();
   }
@@ -269,14 +271,13 @@ int Start(const Arguments& arguments) {
   proxy_grpc::ProxyOptions options = ReadFlags(flags);
   if (!flags.error().empty()) return UsageError(flags.error(), kGrpcProxyUsage);
   if (const std::string refusal = RefusalOf(options, flags); !refusal.empty()) return Refuse(refusal);
-  if (const absl::Status listen = ReadListenTls(flags, &options); !listen.ok()) {
-    return Refuse(std::string(listen.message()));
-  }
-  if (const absl::Status cluster = ReadClusterTls(flags, &options); !cluster.ok()) {
-    return Refuse(std::string(cluster.message()));
-  }
-  if (!flags.error().empty()) return UsageError(flags.error(), kGrpcProxyUsage);
   const auto logger = StandardErrorLogger(flags.IsOn("debug") ? LogLevel::kDebug : LogLevel::kInfo);
+  const absl::Status listen = ReadListenTls(flags, *logger, &options);
+  if (!flags.error().empty()) return UsageError(flags.error(), kGrpcProxyUsage);
+  if (!listen.ok()) return Fail(listen, *logger);
+  if (const absl::Status cluster = ReadClusterTls(flags, *logger, &options); !cluster.ok()) {
+    return Fail(cluster, *logger);
+  }
   if (const absl::Status found = FindEndpoints(flags, *logger, &options.cluster.endpoints); !found.ok()) {
     return Fail(found, *logger);
   }

@@ -11,6 +11,27 @@ namespace {
 /// A connection of another member that says nothing for so long is closed (reference: peer-protocol.md §3.1).
 constexpr std::chrono::seconds kPeerSilence(5);
 
+/// Warns of what is set and has no meaning for a URL.
+void WarnOfPlainUrls(const std::vector<config::Url>& urls, std::string_view key, bool has_certificate,
+                     bool client_cert_auth, std::string_view scheme, std::string_view auth_flag,
+                     Logger& logger) {
+  for (const config::Url& url : urls) {
+    if (url.IsSecure()) continue;
+    if (has_certificate) {
+      KVORUM_LOG(logger, kWarn,
+                 fmt::format("scheme is {} while key and cert files are present; ignoring key and cert files",
+                             scheme),
+                 {key, url.Text()});
+    }
+    if (client_cert_auth) {
+      KVORUM_LOG(logger, kWarn,
+                 fmt::format("scheme is {} while {} is enabled; ignoring client cert auth for this URL",
+                             scheme, auth_flag),
+                 {key, url.Text()});
+    }
+  }
+}
+
 }  // namespace
 
 /// Stands for a handler that is made after the ports were bound: 503 until it is set.
@@ -47,9 +68,10 @@ struct Listeners::Group {
   std::vector<std::string> addresses;  ///< as bound
 };
 
-Listeners::Listeners(const config::Config& config, http::LoopGroup* loops, http::LoopGroup* peer_loops,
-                     Logger* logger)
+Listeners::Listeners(const config::Config& config, const ProcessTls& tls, http::LoopGroup* loops,
+                     http::LoopGroup* peer_loops, Logger* logger)
     : config_(config),
+      tls_(tls),
       loops_(loops),
       peer_loops_(peer_loops),
       logger_(logger),
@@ -73,10 +95,14 @@ Listeners::Group Listeners::MakeGroup(const std::vector<config::Url>& urls, std:
   options.keepalive_timeout = std::max(config_.grpc_keepalive_timeout, kOff);
   if (grpc) options.grpc_handler = grpc_.get();
   const bool peer = traffic == "peer";
+  options.tls = peer ? tls_.peers.server : tls_.clients.server;
   if (peer) {
+    options.name = "peer endpoint";
     options.handler = peer_.get();
     options.header_timeout = kPeerSilence;
     options.idle_timeout = kPeerSilence;
+    options.handshake_timeout = kPeerSilence;
+    options.check_client_names = !config_.peer_skip_client_san_verification;
   } else if (traffic == "metrics") {
     options.handler = metrics_.get();
   } else if (traffic != "grpc") {
@@ -88,13 +114,34 @@ Listeners::Group Listeners::MakeGroup(const std::vector<config::Url>& urls, std:
           .addresses = {}};
 }
 
+void Listeners::LogPeerTls() const {
+  if (!tls_.peers.info.empty()) {
+    KVORUM_LOG(*logger_, kInfo, "starting with peer TLS", {"tls-info", tls_.peers.info},
+               {"cipher-suites", config_.cipher_suites});
+  }
+  WarnOfPlainUrls(config_.listen_peer_urls, "peer-url", !tls_.peers.info.empty(),
+                  config_.peer_client_cert_auth, "HTTP", "--peer-client-cert-auth", *logger_);
+}
+
+void Listeners::LogClientTls() const {
+  for (const auto* urls : {&config_.listen_client_urls, &config_.listen_client_http_urls}) {
+    WarnOfPlainUrls(*urls, "client-url", !tls_.clients.info.empty(), config_.client_cert_auth, "http or unix",
+                    "--client-cert-auth", *logger_);
+  }
+  if (tls_.clients.info.empty()) return;
+  KVORUM_LOG(*logger_, kInfo, "starting with client TLS", {"tls-info", tls_.clients.info},
+             {"cipher-suites", config_.cipher_suites});
+}
+
 absl::Status Listeners::Bind() {
   const bool http_apart = !config_.listen_client_http_urls.empty();
   KVORUM_LOG(*logger_, kInfo, "configuring peer listeners",
              {"listen-peer-urls", config::Texts(config_.listen_peer_urls)});
+  LogPeerTls();
   inner_.push_back(MakeGroup(config_.listen_peer_urls, "peer", false));
   KVORUM_LOG(*logger_, kInfo, "configuring client listeners",
              {"listen-client-urls", config::Texts(config_.listen_client_urls)});
+  LogClientTls();
   clients_.push_back(MakeGroup(config_.listen_client_urls, http_apart ? "grpc" : "grpc+http", true));
   if (http_apart) clients_.push_back(MakeGroup(config_.listen_client_http_urls, "http", false));
   if (!config_.listen_metrics_urls.empty()) {
@@ -120,6 +167,11 @@ void Listeners::Start(Group& group) {
       KVORUM_LOG(*logger_, kInfo, "serving metrics", {"address", group.urls[i].Text()});
     } else {
       KVORUM_LOG(*logger_, kInfo, "ready to serve client requests");
+      if (group.urls[i].IsSecure()) {
+        KVORUM_LOG(*logger_, kInfo, "serving client traffic securely", {"traffic", group.traffic},
+                   {"address", group.addresses[i]});
+        continue;
+      }
       KVORUM_LOG(*logger_, kInfo, "serving client traffic insecurely; this is strongly discouraged!",
                  {"traffic", group.traffic}, {"address", group.addresses[i]});
     }

@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "base/log.h"
+#include "cmd/kvorum/member_tls.h"
 #include "config/config.h"
 #include "http/server.h"
 
@@ -24,8 +25,8 @@ struct Handlers {
 class Listeners {
  public:
   /// Everything is borrowed. Other members are served on `peer_loops`, everybody else on `loops`.
-  Listeners(const config::Config& config, http::LoopGroup* loops, http::LoopGroup* peer_loops,
-            Logger* logger);
+  Listeners(const config::Config& config, const ProcessTls& tls, http::LoopGroup* loops,
+            http::LoopGroup* peer_loops, Logger* logger);
   ~Listeners();
 
   /// Binds every URL. Errors: the first that cannot be bound, as "listen tcp 127.0.0.1:2379: bind: address
@@ -53,7 +54,11 @@ class Listeners {
   void Start(Group& group);
   static void Shutdown(std::vector<Group>& groups, std::chrono::nanoseconds grace);
 
+  void LogPeerTls() const;
+  void LogClientTls() const;
+
   const config::Config& config_;
+  const ProcessTls& tls_;
   http::LoopGroup* const loops_;
   http::LoopGroup* const peer_loops_;
   Logger* const logger_;

@@ -6,6 +6,7 @@
 #include "api/admin/handlers.h"
 #include "base/status.h"
 #include "cmd/kvorum/initial_cluster.h"
+#include "cmd/kvorum/member_tls.h"
 #include "cmd/kvorum/process.h"
 #include "discovery/srv.h"
 #include "discovery/v2.h"
@@ -94,8 +95,8 @@ absl::StatusOr<std::vector<std::string>> PeerUrls(const config::Config& config, 
 /// One running proxy: its ports and everything behind. Used by one thread.
 class Proxy {
  public:
-  Proxy(const config::Config& config, JsonLogger& logger)
-      : config_(config), logger_(logger), loops_(IoThreads(config)) {}
+  Proxy(const config::Config& config, ProcessTls tls, JsonLogger& logger)
+      : config_(config), tls_(std::move(tls)), logger_(logger), loops_(IoThreads(config)) {}
   ~Proxy() { Stop(); }
 
   absl::Status Start() {
@@ -151,6 +152,8 @@ class Proxy {
     options.max_body_bytes = std::max(kMaxFormBytes, 2 * options.max_grpc_bytes);
     // Each exchange takes a client's connection and a member's.
     options.max_exchanges = (std::max(RaiseFileLimit(), 2 * kOtherFiles) - kOtherFiles) / 2;
+    options.client_tls = tls_.clients.client != nullptr ? tls_.clients.client : tls_.peers.client;
+    options.peer_tls = tls_.peers.client;
     options.env = &PosixEnv();
     options.loops = &loops_;
     options.logger = &logger_;
@@ -164,6 +167,7 @@ class Proxy {
     options.grpc_handler = grpc;
     options.handler = handler;
     options.logger = &logger_;
+    options.tls = tls_.clients.server;
     options.reuse_port = config_.socket_reuse_port;
     options.reuse_address = config_.socket_reuse_address;
     options.max_concurrent_streams = static_cast<uint32_t>(config_.max_concurrent_streams);
@@ -181,6 +185,7 @@ class Proxy {
   }
 
   const config::Config& config_;
+  const ProcessTls tls_;
   JsonLogger& logger_;
   metrics::Registry metrics_;
   http::LoopGroup loops_;
@@ -198,7 +203,7 @@ absl::StatusOr<DataDirKind> IdentifyDataDir(Env& env, const std::string& data_di
   for (const std::string& name : names) {
     member = member || name == "member";
     proxy = proxy || name == "proxy";
-    if (name == "member" || name == "proxy") continue;
+    if (name == "member" || name == "proxy" || name == "fixtures") continue;
     KVORUM_LOG(logger, kWarn, "found invalid file under data directory", {"filename", name},
                {"data-dir", data_dir});
   }
@@ -220,7 +225,12 @@ absl::StatusOr<bool> IsProxyMode(const config::Config& config, Env& env, Logger&
 int RunProxy(const config::Config& config, JsonLogger& logger) {
   KVORUM_LOG(logger, kInfo, "proxy starting", {"readonly", config.proxy == "readonly"},
              {"data-dir", config.data_dir});
-  Proxy proxy(config, logger);
+  absl::StatusOr<ProcessTls> tls = MakeProcessTls(config, /*is_proxy=*/true, &logger);
+  if (!tls.ok()) {
+    KVORUM_LOG(logger, kFatal, "failed to start proxy", {"error", Message(tls.status())});
+    return 1;
+  }
+  Proxy proxy(config, *std::move(tls), logger);
   if (const absl::Status started = proxy.Start(); !started.ok()) {
     if (!ExplainDiscoveryFailure(config, started, logger)) {
       KVORUM_LOG(logger, kFatal, "failed to start proxy", {"error", Message(started)});

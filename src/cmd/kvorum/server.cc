@@ -20,6 +20,7 @@
 #include "cmd/kvorum/auto_compactor.h"
 #include "cmd/kvorum/initial_cluster.h"
 #include "cmd/kvorum/listeners.h"
+#include "cmd/kvorum/member_tls.h"
 #include "cmd/kvorum/process.h"
 #include "cmd/kvorum/snapshot_files.h"
 #include "cmd/kvorum/startup_log.h"
@@ -136,16 +137,18 @@ std::string DiscoveryScheme(const config::Config& config) {
 
 class ServerImpl final : public Server {
  public:
-  ServerImpl(const config::Config& config, JsonLogger* logger, std::vector<std::string> arguments)
+  ServerImpl(const config::Config& config, ProcessTls tls, JsonLogger* logger,
+             std::vector<std::string> arguments)
       : config_(config),
+        tls_(std::move(tls)),
         logger_(*logger),
         json_logger_(logger),
         arguments_(std::move(arguments)),
         loops_(IoThreads(config)),
         peer_loops_(1, "peer-io"),
-        listeners_(config, &loops_, &peer_loops_, logger),
+        listeners_(config, tls_, &loops_, &peer_loops_, logger),
         random_(SystemEntropy()),
-        client_(&peer_loops_.at(0), {.dial_timeout = DialTimeout(config)}),
+        client_(&peer_loops_.at(0), {.dial_timeout = DialTimeout(config), .tls = tls_.peers.client}),
         calls_(peer::NewCalls(&client_, logger)) {}
 
   ~ServerImpl() override { StopExecutors(); }
@@ -171,6 +174,7 @@ class ServerImpl final : public Server {
 
   // Constant after construction.
   const config::Config& config_;
+  const ProcessTls tls_;
   Logger& logger_;
   JsonLogger* const json_logger_;
   const std::vector<std::string> arguments_;
@@ -277,6 +281,7 @@ void ServerImpl::MakeTransport() {
   options.cluster = prepared_.start.cluster_id;
   options.advertise_peer_urls = config::Texts(config_.initial_advertise_peer_urls);
   options.dial_timeout = DialTimeout(config_);
+  options.tls = tls_.peers.client;
   options.snap_dir = prepared_.layout.snap_dir;
   options.env = &PosixEnv();
   options.loop = &peer_loops_.at(0);
@@ -500,7 +505,8 @@ void ServerImpl::Stop() {
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const config::Config& config, JsonLogger* logger,
                                                       std::vector<std::string> arguments) {
-  auto server = std::make_unique<ServerImpl>(config, logger, std::move(arguments));
+  KVORUM_ASSIGN_OR_RETURN(ProcessTls tls, MakeProcessTls(config, /*is_proxy=*/false, logger));
+  auto server = std::make_unique<ServerImpl>(config, std::move(tls), logger, std::move(arguments));
   KVORUM_RETURN_IF_ERROR(server->Bring());
   return server;
 }
