@@ -86,11 +86,14 @@ class Client:
         self.port = port
         self.connection = None
 
+    def connect(self, timeout):
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+
     def call(self, path, body, timeout=10):
         """The answer to a gateway call. Refused for an error; OSError or HTTPException where none came."""
         try:
             if self.connection is None:
-                self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+                self.connection = self.connect(timeout)
             if self.connection.sock is not None:
                 self.connection.sock.settimeout(timeout)
             self.connection.timeout = timeout
@@ -163,6 +166,9 @@ PASSING = re.compile("unhealthy cluster|not enough started|deadline exceeded|tim
 class Member(Running):
     """One process and its data directory."""
 
+    client_scheme = "http"
+    peer_scheme = "http"
+
     def __init__(self, kind, name, directory, flags=(), client_host_port=None, program=None):
         self.kind = kind
         self.name = name
@@ -184,14 +190,15 @@ class Member(Running):
 
     @property
     def peer_url(self):
-        return f"http://127.0.0.1:{self.advertised_port}"
+        return f"{self.peer_scheme}://127.0.0.1:{self.advertised_port}"
 
     def start(self, initial_cluster=None, state="new", extra=(), found_by=None):
         """`found_by`: the flags by which the first members are found, where it is not --initial-cluster."""
-        client = f"http://{self.endpoint}"
+        client = f"{self.client_scheme}://{self.endpoint}"
         argv = [
             self.program, "--name", self.name, "--data-dir", self.directory, "--listen-client-urls", client,
-            "--advertise-client-urls", client, "--listen-peer-urls", f"http://127.0.0.1:{self.listen_port}",
+            "--advertise-client-urls", client, "--listen-peer-urls",
+            f"{self.peer_scheme}://127.0.0.1:{self.listen_port}",
             "--initial-advertise-peer-urls", self.peer_url
         ]
         argv += found_by or [
@@ -244,6 +251,9 @@ class Member(Running):
 class Cluster:
     """Members that belong together, in a folder of their own that goes away with them."""
 
+    member_class = Member
+    etcdctl_flags = ()
+
     def __init__(self, kinds, flags=(), proxied=False):
         self.folder = tempfile.mkdtemp(prefix="kvorum-cluster-")
         self.flags = list(flags)
@@ -277,7 +287,7 @@ class Cluster:
         """Not started yet."""
         self.made += 1
         name = name or f"m{self.made}"
-        member = Member(kind, name, os.path.join(self.folder, name), self.flags + list(flags))
+        member = self.member_class(kind, name, os.path.join(self.folder, name), self.flags + list(flags))
         if self.proxies:
             member.advertised_port = self.proxies.add(member)
         self.members.append(member)
@@ -327,7 +337,8 @@ class Cluster:
 
     def etcdctl(self, *arguments, members=None, check=True, timeout=PATIENCE):
         """Standard output of Debian's etcdctl, API version 3."""
-        result = subprocess.run(["etcdctl", "--endpoints", self.endpoints(members), *arguments],
+        result = subprocess.run(["etcdctl", *self.etcdctl_flags, "--endpoints", self.endpoints(members),
+                                 *arguments],
                                 env=dict(os.environ, ETCDCTL_API="3"), capture_output=True, text=True,
                                 timeout=timeout, check=False)
         if check and result.returncode != 0:
