@@ -20,6 +20,7 @@ using raft::Index;
 
 constexpr std::string_view kMemberName = "member";
 constexpr std::string_view kProxyName = "proxy";
+constexpr std::string_view kFixturesName = "fixtures";  // certificates that were made
 constexpr std::string_view kLockName = "/kvorum.lock";
 
 absl::Status Annotated(const absl::Status& status, std::string_view what) {
@@ -37,7 +38,7 @@ absl::Status CheckDirectory(const Options& options, const Layout& layout) {
   for (const std::string& name : *names) {
     member = member || name == kMemberName;
     proxy = proxy || name == kProxyName;
-    if (name == kMemberName || name == kProxyName) continue;
+    if (name == kMemberName || name == kProxyName || name == kFixturesName) continue;
     KVORUM_LOG(*options.wal.logger, kWarn, "found invalid file under data directory", {"filename", name},
                {"data-dir", layout.data_dir});
   }

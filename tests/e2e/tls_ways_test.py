@@ -165,10 +165,11 @@ def proxy_mode_stands_before_a_secure_cluster():
         command = [word.replace("http://", "https://") if word == f"http://{proxy.endpoint}" else word
                    for word in proxy.command()]
         proxy.command = lambda: command
+        url = f"https://{proxy.endpoint}/v2"
+        proxy.endpoints = lambda: "https://" in cluster.curl(url + "/config/local/proxy")
         with proxy:
-            url = f"https://{proxy.endpoint}/v2/keys/a"
-            wait_until(lambda: '"value":"1"' in cluster.curl(url), "the proxy answers")
-            assert "failed" in cluster.curl(url, certificate=None)
+            assert '"value":"1"' in cluster.curl(url + "/keys/a")
+            assert "failed" in cluster.curl(url + "/keys/a", certificate=None)
 
 
 def the_gateway_is_transparent():
