@@ -344,6 +344,66 @@ TEST(BackendLmdb, RefusesAFileThatWasCutOff) {
   EXPECT_TRUE(absl::IsDataLoss(OpenLmdbBackend(Options(directory)).status()));
 }
 
+/// The bytes up to the last page that LMDB counts, free or not.
+uint64_t CountedBytes(const std::string& directory) {
+  MDB_env* env = nullptr;
+  EXPECT_EQ(mdb_env_create(&env), 0);
+  EXPECT_EQ(mdb_env_open(env, directory.c_str(), MDB_RDONLY | MDB_NOLOCK | MDB_NOTLS, 0600), 0);
+  MDB_envinfo info;
+  MDB_stat stat;
+  mdb_env_info(env, &info);
+  mdb_env_stat(env, &stat);
+  mdb_env_close(env);
+  return (info.me_last_pgno + 1) * stat.ms_psize;
+}
+
+/// One transaction in LMDB's own words: a large record comes and goes.
+void PutAndDeleteLarge(const std::string& directory) {
+  MDB_env* env = nullptr;
+  MDB_txn* txn = nullptr;
+  MDB_dbi dbi = 0;
+  ASSERT_EQ(mdb_env_create(&env), 0);
+  ASSERT_EQ(mdb_env_set_maxdbs(env, kBucketCount), 0);
+  ASSERT_EQ(mdb_env_open(env, directory.c_str(), MDB_NOTLS, 0600), 0);
+  ASSERT_EQ(mdb_txn_begin(env, nullptr, 0, &txn), 0);
+  ASSERT_EQ(mdb_dbi_open(txn, "key", 0, &dbi), 0);
+  std::string large(100'000, 'x');
+  MDB_val small_key{.mv_size = 1, .mv_data = large.data()};
+  MDB_val small_value{.mv_size = 5, .mv_data = large.data()};
+  MDB_val large_key{.mv_size = 2, .mv_data = large.data()};
+  MDB_val large_value{.mv_size = large.size(), .mv_data = large.data()};
+  ASSERT_EQ(mdb_put(txn, dbi, &small_key, &small_value, 0), 0);
+  ASSERT_EQ(mdb_put(txn, dbi, &large_key, &large_value, 0), 0);
+  ASSERT_EQ(mdb_del(txn, dbi, &large_key, nullptr), 0);
+  ASSERT_EQ(mdb_del(txn, dbi, &small_key, nullptr), 0);
+  ASSERT_EQ(mdb_txn_commit(txn), 0);
+  mdb_env_close(env);
+}
+
+TEST(BackendLmdb, OpensAFileThatEndsBeforeItsFreePages) {
+  TempDirectory directory;
+  const std::string path = directory.path() + "/data.mdb";
+  auto backend = Open(Options(directory));
+  Put(*backend, Bucket::kKey, Revision(1), "v");
+  ASSERT_TRUE(backend->Close().ok());
+  backend.reset();
+  for (int i = 0; i < 10 && CountedBytes(directory.path()) <= std::filesystem::file_size(path); ++i) {
+    PutAndDeleteLarge(directory.path());
+  }
+  ASSERT_GT(CountedBytes(directory.path()), std::filesystem::file_size(path));
+
+  backend = Open(Options(directory));
+  EXPECT_EQ(Get(*backend, Bucket::kKey, Revision(1)), "v");
+  for (int i = 2; i < 1000; ++i) Put(*backend, Bucket::kKey, Revision(i), std::string(100, 'v'));
+  ASSERT_TRUE(backend->Close().ok());
+  backend.reset();
+  // Its last pages are in use now.
+  std::filesystem::resize_file(path, CountedBytes(directory.path()) - 4096);
+  const auto size = std::filesystem::file_size(path);
+  EXPECT_TRUE(absl::IsDataLoss(OpenLmdbBackend(Options(directory)).status()));
+  EXPECT_EQ(std::filesystem::file_size(path), size);
+}
+
 TEST(BackendLmdb, CommitsByItselfAfterTheInterval) {
   TempDirectory directory;
   LmdbOptions options = Options(directory);

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
+#include <set>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
@@ -51,6 +53,47 @@ uint64_t UsedFileBytes(MDB_env* env) {
   return (info.me_last_pgno + 1) * stat.ms_psize;
 }
 
+/// Whether every page from `first` on is free, up to the last that the newest meta page speaks of. LMDB does
+/// not write pages that a transaction took and gave back, so that the file may end before them.
+absl::StatusOr<bool> AreFree(MDB_env* env, uint64_t first, const std::string& path) {
+  MDB_envinfo info;
+  mdb_env_info(env, &info);
+  MDB_txn* txn = nullptr;
+  int rc = mdb_txn_begin(env, nullptr, MDB_RDONLY, &txn);
+  if (rc != 0) return LmdbError(rc, "read", path);
+  const absl::Cleanup abort = [txn] { mdb_txn_abort(txn); };
+  MDB_cursor* cursor = nullptr;
+  if ((rc = mdb_cursor_open(txn, kFreePagesTable, &cursor)) != 0) return LmdbError(rc, "read", path);
+  const absl::Cleanup close = [cursor] { mdb_cursor_close(cursor); };
+  // Of each transaction: how many pages it freed, and their numbers.
+  std::set<uint64_t> free;
+  MDB_val key;
+  MDB_val value;
+  while ((rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
+    for (size_t at = sizeof(uint64_t); at + sizeof(uint64_t) <= value.mv_size; at += sizeof(uint64_t)) {
+      uint64_t page;
+      std::memcpy(&page, static_cast<const char*>(value.mv_data) + at, sizeof(page));
+      if (page >= first && page <= info.me_last_pgno) free.insert(page);
+    }
+  }
+  if (rc != MDB_NOTFOUND) return LmdbError(rc, "read", path);
+  return free.size() == info.me_last_pgno + 1 - first;
+}
+
+/// Makes the file as long as its pages are, `used` bytes, where what is missing are free pages alone.
+absl::Status AddFreePages(MDB_env* env, const std::string& path, uint64_t file_size, uint64_t used) {
+  KVORUM_ASSIGN_OR_RETURN(const auto file, PosixEnv().OpenForWriting(path, Env::Create::kNever, kFileMode));
+  // First, so that a table that is cut off is read as zeros, which LMDB refuses: beyond the end is a bus
+  // error.
+  KVORUM_RETURN_IF_ERROR(file->Truncate(used));
+  MDB_stat stat;
+  mdb_env_stat(env, &stat);
+  const absl::StatusOr<bool> free = AreFree(env, file_size / stat.ms_psize, path);
+  if (free.ok() && *free) return absl::OkStatus();
+  KVORUM_RETURN_IF_ERROR(file->Truncate(file_size));
+  return absl::DataLossError(fmt::format("{}: cut off at {} bytes of {}", path, file_size, used));
+}
+
 absl::Status CheckMarker(MDB_env* env, const std::string& path) {
   MDB_txn* txn = nullptr;
   int rc = mdb_txn_begin(env, nullptr, MDB_RDONLY, &txn);
@@ -92,10 +135,8 @@ absl::Status LmdbEnv::Validate(const std::string& directory) {
   absl::StatusOr<MDB_env*> env = OpenEnv(directory, kSmallMapBytes, MDB_RDONLY | MDB_NOLOCK);
   if (!env.ok()) return env.status();
   const absl::Cleanup close = [&] { mdb_env_close(*env); };
-  // LMDB maps the file: a page beyond its end would be a bus error later.
-  if (UsedFileBytes(*env) > file_size) {
-    return absl::DataLossError(
-        fmt::format("{}: cut off at {} bytes of {}", path, file_size, UsedFileBytes(*env)));
+  if (const uint64_t used = UsedFileBytes(*env); used > file_size) {
+    KVORUM_RETURN_IF_ERROR(AddFreePages(*env, path, file_size, used));
   }
   return CheckMarker(*env, path);
 }

@@ -31,8 +31,9 @@ class LmdbEnv {
  public:
   /// Makes a new, empty database in `directory`, which exists and has none.
   static absl::Status Create(const std::string& directory);
-  /// Checks the database in `directory` without changing anything. Errors: NotFound where there is none,
-  /// DataLoss where it is damaged, FailedPrecondition where it is no database of ours.
+  /// Checks the database in `directory`, and changes nothing but that a file without its last free pages, as
+  /// LMDB leaves it at times, gets them. Errors: NotFound where there is none, DataLoss where it is damaged,
+  /// FailedPrecondition where it is no database of ours.
   static absl::Status Validate(const std::string& directory);
   /// REQUIRES: Validate was OK
   static absl::StatusOr<std::shared_ptr<LmdbEnv>> Open(const std::string& directory, uint64_t map_size_bytes,
