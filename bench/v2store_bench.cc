@@ -37,6 +37,7 @@ size_t HeapBytes() {
 class Sink final : public WatchSink {
  public:
   void OnEvent(const EventPtr&, const std::shared_ptr<const std::string>& body) override { body_ = body; }
+  void OnLost() override {}
 
  private:
   std::shared_ptr<const std::string> body_;
