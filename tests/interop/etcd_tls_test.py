@@ -12,11 +12,14 @@ from tls_ways_test import *  # pylint: disable=wildcard-import,unused-wildcard-i
 SKIPPED = 77
 DNS_PORT = 53
 MIXED = ("etcd", "kvorum", "etcd")
+RELEASE = re.search(r"etcd Version: (\d+\.\d+)", subprocess.run(
+    [ETCD, "--version"], capture_output=True, text=True, check=False).stdout).group(1)
+LIMITED = [] if RELEASE == "3.7" else ["--cluster-version-limit=" + RELEASE]
 
 
-def lives(cluster, load_flags=()):
+def lives(cluster):
     """Works, whoever leads."""
-    cluster.start(extra=load_flags)
+    cluster.start()
     load = Load(cluster, writers=2)
     for member in cluster.members:
         cluster.move_leader(member)
@@ -32,21 +35,10 @@ def lives(cluster, load_flags=()):
     cluster.check_same()
 
 
-def limited():
-    return ["--cluster-version-limit=" + ".".join(etcd_release_text().split(".")[:2])]
-
-
-def etcd_release_text():
-    if ETCD_RELEASE:
-        return ETCD_RELEASE
-    out = subprocess.run([ETCD, "--version"], capture_output=True, text=True, check=False).stdout
-    return re.search(r"etcd Version: (\S+)", out).group(1)
-
-
 def mixed(*arguments, **keywords):
     cluster = SecureCluster([], *arguments, **keywords)
     for kind in MIXED:
-        cluster.new_member(kind, flags=limited() if kind == "kvorum" and etcd_release_text()[:3] != "3.7" else [])
+        cluster.new_member(kind, flags=LIMITED if kind == "kvorum" else [])
     return cluster
 
 
