@@ -61,6 +61,7 @@ TEST(MembershipScenario, AMemberThatWasRemovedDoesNotComeBackWithARestart) {
   scene.Leave(extra);
   ExpectMembers(scene, first);
   for (int round = 0; round < 3; ++round) {
+    scene.Let(kSecond);  // the databases are committed
     for (Node* node : scene.nodes()) node->Kill(true);
     for (Node* node : scene.nodes()) ASSERT_TRUE(node->Start().ok());
     PutMany(scene, scene.Leader(), 20);
@@ -82,6 +83,7 @@ TEST(MembershipScenario, AVoterThatWasALearnerStaysAVoter) {
   const std::vector<MemberId> all = IdsOf(scene.nodes());
   for (int round = 0; round < 3; ++round) {
     ExpectMembers(scene, all);
+    scene.Let(kSecond);  // the databases are committed
     for (Node* node : scene.nodes()) node->Kill(true);
     for (Node* node : scene.nodes()) ASSERT_TRUE(node->Start().ok());
     PutMany(scene, scene.Leader(), 20);
