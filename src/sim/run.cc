@@ -27,8 +27,9 @@ constexpr Instant kLongestAfterlife = 2 * kSecond;
 /// The phases of a run, and what is made of it.
 class Run {
  public:
-  Run(uint64_t seed, const Plan& plan, const Observer& observer)
+  Run(uint64_t seed, const Plan& plan, const Observer& observer, const PhaseObserver& on_phase)
       : stage_(seed, plan, observer),
+        on_phase_(on_phase),
         scheduler_(stage_.scheduler()),
         admin_(&stage_),
         faults_(&stage_, &admin_) {}
@@ -42,8 +43,12 @@ class Run {
   void Hash();
   void Check();
   Violations& violations() { return stage_.violations(); }
+  void Begin(Phase phase) const {
+    if (on_phase_) on_phase_(phase);
+  }
 
   Stage stage_;
+  const PhaseObserver& on_phase_;
   Scheduler& scheduler_;
   Admin admin_;
   Faults faults_;
@@ -157,8 +162,10 @@ Result Run::Play() {
   stage_.Build();
   admin_.Begin();
   scheduler_.RunUntil(3 * kSecond);
+  Begin(Phase::kFaults);
   faults_.Begin();
   scheduler_.RunUntil(3 * kSecond + stage_.plan().faulty);
+  Begin(Phase::kSettling);
   if (!scheduler_.stopped()) {
     faults_.End();
     const bool healthy = AwaitHealth();
@@ -170,6 +177,7 @@ Result Run::Play() {
     }
   }
   if (!scheduler_.stopped() && result.verdict == Result::Verdict::kGood) Settle(&result);
+  Begin(Phase::kChecks);
 
   for (const Violations& more : {stage_.truth().violations(), stage_.v2_truth().violations()}) {
     violations().insert(violations().end(), more.begin(), more.end());
@@ -179,6 +187,7 @@ Result Run::Play() {
     result.verdict = Result::Verdict::kSafety;
     result.violations.insert(result.violations.begin(), violations().begin(), violations().end());
   }
+  Begin(Phase::kOver);
   result.trace = scheduler_.trace();
   result.events = scheduler_.events();
   for (const auto& client : stage_.clients()) result.answered += client->answered();
@@ -194,8 +203,8 @@ Result Run::Play() {
 
 }  // namespace
 
-Result Simulate(uint64_t seed, const Plan& plan, const Observer& observer) {
-  return Run(seed, plan, observer).Play();
+Result Simulate(uint64_t seed, const Plan& plan, const Observer& observer, const PhaseObserver& on_phase) {
+  return Run(seed, plan, observer, on_phase).Play();
 }
 
 }  // namespace kvorum::sim

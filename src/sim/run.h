@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 
 #include "sim/history.h"
 #include "sim/plan.h"
@@ -25,7 +26,12 @@ struct Result {
   Instant simulated = 0;
 };
 
+/// The parts of a run, for who measures: each is named when it begins.
+enum class Phase : uint8_t { kFaults, kSettling, kChecks, kOver };
+using PhaseObserver = std::function<void(Phase)>;
+
 /// One run of one seed, in one thread. Two calls with the same arguments give the same trace.
-Result Simulate(uint64_t seed, const Plan& plan, const Observer& observer = nullptr);
+Result Simulate(uint64_t seed, const Plan& plan, const Observer& observer = nullptr,
+                const PhaseObserver& on_phase = nullptr);
 
 }  // namespace kvorum::sim

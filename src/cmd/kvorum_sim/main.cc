@@ -11,6 +11,7 @@
 #include "base/arguments.h"
 #include "fmt/format.h"
 #include "git_revision.h"
+#include "measure.h"
 #include "sim/run.h"
 
 namespace kvorum::cmd {
@@ -28,6 +29,7 @@ const std::vector<CommandFlag> kFlags = {
     {"jobs", "1", "Processes at a time."},
     {"time-limit", "0", "Begin no further seed after so many seconds (0: no limit)."},
     {"trace", "false", "Print what happens.", true},
+    {"measure", "false", "Print how fast it runs, with 1,000 requests a second and no faults.", true},
     {"failures", "", "Append the seeds that fail to this file."},
 };
 
@@ -164,6 +166,7 @@ int Main(const std::vector<std::string>& words) {
     PrintHelp();
     return 0;
   }
+  if (arguments->IsOn("measure")) return Measure() ? 0 : kExitSafety;
   uint64_t from = 0;
   uint64_t to = 0;
   if (const std::string& seed = arguments->Text("seed"); !seed.empty()) {
