@@ -46,8 +46,16 @@ struct FaultEnv::Node {
     unsynced.push_back({size, std::nullopt});
   }
   void Sync() {
-    if (unsynced.empty()) return;
-    synced = content;
+    for (const Change& change : unsynced) {
+      if (!change.bytes) {
+        synced.resize(change.at, '\0');
+        continue;
+      }
+      if (synced.size() < change.at + change.bytes->size()) {
+        synced.resize(change.at + change.bytes->size(), '\0');
+      }
+      synced.replace(change.at, change.bytes->size(), *change.bytes);
+    }
     unsynced.clear();
   }
 
