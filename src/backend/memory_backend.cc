@@ -2,69 +2,67 @@
 
 #include <algorithm>
 #include <array>
-#include <map>
 #include <utility>
 #include <vector>
 
 #include "absl/synchronization/mutex.h"
 #include "backend/backend_format.h"
+#include "backend/memory_table.h"
 #include "base/check.h"
 
 namespace kvorum::backend {
 namespace {
 
-using Table = std::map<std::string, Bytes, std::less<>>;
-/// The views share a table until the writer changes it.
-using Tables = std::array<std::shared_ptr<Table>, kBucketCount>;
+/// Views, what was committed and what is current share a table until it is changed.
+using Tables = std::array<std::shared_ptr<MemoryTable>, kBucketCount>;
 using Done = absl::AnyInvocable<void(absl::Status)>;
+
+Tables NewTables() {
+  Tables tables;
+  for (std::shared_ptr<MemoryTable>& table : tables) table = std::make_shared<MemoryTable>();
+  return tables;
+}
+
+MemoryTable& Own(Tables& tables, Bucket bucket) {
+  std::shared_ptr<MemoryTable>& table = tables[static_cast<size_t>(bucket)];
+  if (table.use_count() > 1) table = std::make_shared<MemoryTable>(*table);
+  return *table;
+}
 
 class MemoryView final : public ReadView {
  public:
-  explicit MemoryView(Tables tables) : tables_(std::move(tables)) {}
+  explicit MemoryView(std::shared_ptr<const Tables> tables) : tables_(std::move(tables)) {}
 
   absl::StatusOr<std::optional<std::string_view>> Get(Bucket bucket, std::string_view key) override {
-    const Table& table = *tables_[static_cast<size_t>(bucket)];
-    const auto it = table.find(key);
-    if (it == table.end()) return std::nullopt;
-    return it->second.view();
+    const Bytes* const value = (*tables_)[static_cast<size_t>(bucket)]->Find(key);
+    if (value == nullptr) return std::nullopt;
+    return value->view();
   }
 
   absl::Status Scan(Bucket bucket, std::string_view from, std::string_view to,
                     absl::FunctionRef<bool(std::string_view, std::string_view)> visit) override {
-    const Table& table = *tables_[static_cast<size_t>(bucket)];
-    for (auto it = table.lower_bound(from); it != table.end(); ++it) {
-      if (!to.empty() && it->first >= to) break;
-      if (!visit(it->first, it->second.view())) break;
-    }
+    (*tables_)[static_cast<size_t>(bucket)]->Scan(from, to, [visit](const MemoryTable::Record& record) {
+      return visit(record.key.view(), record.value.view());
+    });
     return absl::OkStatus();
   }
 
  private:
-  const Tables tables_;
+  const std::shared_ptr<const Tables> tables_;
 };
 
-/// A put, or with a null value a deletion, that was not committed yet.
-struct Change {
+/// What a change of an entry that has no end yet took away; null: nothing was there.
+struct Undo {
   Bucket bucket;
-  std::string key;
+  Bytes key;
   Bytes value;
-};
-
-/// Everything up to the end of an entry, or one write outside of entries.
-struct Group {
-  std::vector<Change> changes;
-  std::optional<AppliedPosition> position;
 };
 
 class MemoryBackendImpl final : public MemoryBackend {
  public:
-  MemoryBackendImpl(const std::array<Table, kBucketCount>& tables, AppliedPosition applied)
-      : committed_(tables), committed_position_(applied), applied_(applied) {
-    for (size_t i = 0; i < kBucketCount; ++i) {
-      current_[i] = std::make_shared<Table>(tables[i]);
-      for (const auto& [key, value] : tables[i]) in_use_ += RecordSize(key, value);
-    }
-    total_ = in_use_;
+  MemoryBackendImpl(Tables tables, AppliedPosition applied)
+      : current_(tables), committed_(std::move(tables)), committed_position_(applied), applied_(applied) {
+    CountLocked();
   }
 
   void BeginEntry() override {
@@ -81,8 +79,8 @@ class MemoryBackendImpl final : public MemoryBackend {
       KVORUM_CHECK(position.index >= applied_.index, "applied {} after {}", position.index, applied_.index);
       in_entry_ = false;
       applied_ = position;
-      open_.position = position;
-      pending_.push_back(std::exchange(open_, {}));
+      applied_more_ = true;
+      undo_.clear();
       if (!waiting_.empty()) {
         CommitLocked();
         done.swap(waiting_);
@@ -93,17 +91,18 @@ class MemoryBackendImpl final : public MemoryBackend {
 
   void Put(Bucket bucket, std::string_view key, Bytes value) override {
     absl::MutexLock lock(&mutex_);
-    ChangeLocked(bucket, key, value.is_null() ? Bytes::Copy("") : std::move(value));
+    ChangeLocked(bucket, Bytes::Copy(key), value.is_null() ? Bytes::Copy("") : std::move(value));
   }
 
   void Delete(Bucket bucket, std::string_view key) override {
     absl::MutexLock lock(&mutex_);
-    ChangeLocked(bucket, key, Bytes());
+    ChangeLocked(bucket, Bytes::Copy(key), Bytes());
   }
 
   std::unique_ptr<ReadView> NewReadView() override {
     absl::MutexLock lock(&mutex_);
-    return std::make_unique<MemoryView>(current_);
+    if (shown_ == nullptr) shown_ = std::make_shared<const Tables>(current_);
+    return std::make_unique<MemoryView>(shown_);
   }
 
   AppliedPosition applied() const override {
@@ -129,12 +128,12 @@ class MemoryBackendImpl final : public MemoryBackend {
   }
 
   void Replace(std::unique_ptr<ReadView> content, AppliedPosition position, Done done) override {
-    std::array<Table, kBucketCount> tables;
+    Tables tables = NewTables();
     absl::Status status;
     for (size_t i = 0; i < kBucketCount && status.ok(); ++i) {
       status =
           content->Scan(static_cast<Bucket>(i), "", "", [&](std::string_view key, std::string_view value) {
-            tables[i].emplace_hint(tables[i].end(), key, Bytes::Copy(value));
+            tables[i]->Put(Bytes::Copy(key), Bytes::Copy(value));
             return true;
           });
     }
@@ -171,80 +170,64 @@ class MemoryBackendImpl final : public MemoryBackend {
   }
 
   /// Committed when this returns; before, nothing of it is.
-  void TakeReplacement(std::array<Table, kBucketCount> tables, AppliedPosition position) {
+  void TakeReplacement(Tables tables, AppliedPosition position) {
     absl::MutexLock lock(&mutex_);
     KVORUM_CHECK(!in_entry_, "an entry while the database is replaced");
-    PutPosition(position, &tables[static_cast<size_t>(Bucket::kMeta)]);
-    pending_.clear();
+    shown_.reset();
+    current_ = std::move(tables);
+    applied_ = position;
+    total_ = 0;
+    CountLocked();
+    applied_more_ = true;
+    CommitLocked();
+  }
+
+  void CountLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     in_use_ = 0;
-    for (size_t i = 0; i < kBucketCount; ++i) {
-      current_[i] = std::make_shared<Table>(tables[i]);
-      for (const auto& [key, value] : tables[i]) in_use_ += RecordSize(key, value);
-    }
-    total_ = in_use_;
-    committed_ = std::move(tables);
-    committed_position_ = applied_ = position;
-  }
-
-  static void PutPosition(AppliedPosition position, Table* meta) {
-    meta->insert_or_assign(std::string(kConsistentIndexKey), BigEndian64(position.index));
-    meta->insert_or_assign(std::string(kTermKey), BigEndian64(position.term));
-  }
-
-  /// A null value deletes.
-  void ApplyCurrent(Bucket bucket, std::string_view key, const Bytes& value)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    std::shared_ptr<Table>& table = current_[static_cast<size_t>(bucket)];
-    if (table.use_count() > 1) table = std::make_shared<Table>(*table);  // a view has it
-    const auto it = table->find(key);
-    if (it != table->end()) in_use_ -= RecordSize(key, it->second);
-    if (!value.is_null()) {
-      in_use_ += RecordSize(key, value);
-      table->insert_or_assign(std::string(key), value);
-    } else if (it != table->end()) {
-      table->erase(it);
+    for (const std::shared_ptr<MemoryTable>& table : current_) {
+      table->Scan("", "", [this](const MemoryTable::Record& record) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+        in_use_ += RecordSize(record.key.view(), record.value);
+        return true;
+      });
     }
     total_ = std::max(total_, in_use_);
   }
 
-  void ChangeLocked(Bucket bucket, std::string_view key, Bytes value) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    ApplyCurrent(bucket, key, value);
-    open_.changes.push_back({bucket, std::string(key), std::move(value)});
-    if (!in_entry_) pending_.push_back(std::exchange(open_, {}));
+  /// A null value deletes.
+  void ChangeLocked(Bucket bucket, Bytes key, Bytes value) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    shown_.reset();
+    MemoryTable& table = Own(current_, bucket);
+    if (!value.is_null()) in_use_ += RecordSize(key.view(), value);
+    Bytes before = value.is_null() ? table.Remove(key.view()) : table.Put(key, std::move(value));
+    if (!before.is_null()) in_use_ -= RecordSize(key.view(), before);
+    total_ = std::max(total_, in_use_);
+    if (in_entry_) undo_.push_back({bucket, std::move(key), std::move(before)});
   }
 
   /// Everything but what belongs to an entry that has no end yet.
   void CommitLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    std::optional<AppliedPosition> position;
-    for (Group& group : pending_) {
-      for (Change& change : group.changes) {
-        Table& table = committed_[static_cast<size_t>(change.bucket)];
-        if (change.value.is_null()) {
-          table.erase(change.key);
-        } else {
-          table.insert_or_assign(std::move(change.key), std::move(change.value));
-        }
-      }
-      if (group.position) position = group.position;
+    if (std::exchange(applied_more_, false)) {
+      committed_position_ = applied_;
+      ChangeLocked(Bucket::kMeta, Bytes::Copy(kConsistentIndexKey), BigEndian64(applied_.index));
+      ChangeLocked(Bucket::kMeta, Bytes::Copy(kTermKey), BigEndian64(applied_.term));
+      if (in_entry_) undo_.resize(undo_.size() - 2);
     }
-    pending_.clear();
-    if (!position) return;
-    committed_position_ = *position;
-    PutPosition(*position, &committed_[static_cast<size_t>(Bucket::kMeta)]);
-    for (const auto& [key, number] :
-         {std::pair(kConsistentIndexKey, position->index), std::pair(kTermKey, position->term)}) {
-      ApplyCurrent(Bucket::kMeta, key, BigEndian64(number));
+    committed_ = current_;
+    for (auto undo = undo_.rbegin(); undo != undo_.rend(); ++undo) {
+      MemoryTable& table = Own(committed_, undo->bucket);
+      undo->value.is_null() ? table.Remove(undo->key.view()) : table.Put(undo->key, undo->value);
     }
   }
 
   mutable absl::Mutex mutex_;
   Tables current_ ABSL_GUARDED_BY(mutex_);
-  std::array<Table, kBucketCount> committed_ ABSL_GUARDED_BY(mutex_);
+  std::shared_ptr<const Tables> shown_ ABSL_GUARDED_BY(mutex_);  ///< current_, for views; null: none had it
+  Tables committed_ ABSL_GUARDED_BY(mutex_);
   AppliedPosition committed_position_ ABSL_GUARDED_BY(mutex_);
   AppliedPosition applied_ ABSL_GUARDED_BY(mutex_);
+  bool applied_more_ ABSL_GUARDED_BY(mutex_) = false;  ///< than was committed
   bool in_entry_ ABSL_GUARDED_BY(mutex_) = false;
-  Group open_ ABSL_GUARDED_BY(mutex_);
-  std::vector<Group> pending_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Undo> undo_ ABSL_GUARDED_BY(mutex_);     ///< of the open entry
   std::vector<Done> waiting_ ABSL_GUARDED_BY(mutex_);  ///< for the end of the entry
   int64_t in_use_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t total_ ABSL_GUARDED_BY(mutex_) = 0;
@@ -253,7 +236,7 @@ class MemoryBackendImpl final : public MemoryBackend {
 }  // namespace
 
 std::unique_ptr<MemoryBackend> MemoryBackend::Create() {
-  return std::make_unique<MemoryBackendImpl>(std::array<Table, kBucketCount>{}, AppliedPosition{});
+  return std::make_unique<MemoryBackendImpl>(NewTables(), AppliedPosition{});
 }
 
 }  // namespace kvorum::backend
