@@ -50,7 +50,7 @@ void Client::Begin(Operation::Request request) {
   operation.request = std::move(request);
   scheduler_->After(scheduler_->Between(kMinWay, kMaxWay),
                     [this, at, attempt, node, start = node->starts()] { Arrive(at, attempt, node, start); });
-  scheduler_->After(scheduler_->Between(kMinPatience, kMaxPatience), [this, attempt] { GiveUp(attempt); });
+  give_up_ = scheduler_->After(scheduler_->Between(kMinPatience, kMaxPatience), [this] { Finish(); });
 }
 
 void Client::Arrive(size_t at, uint64_t attempt, Node* node, uint64_t start) {
@@ -69,7 +69,7 @@ void Client::Arrive(size_t at, uint64_t attempt, Node* node, uint64_t start) {
       });
 }
 
-void Client::Return(size_t at, uint64_t attempt, Node* node, uint64_t start, Answer answer) {
+void Client::Return(size_t at, uint64_t attempt, Node* node, uint64_t start, Answer&& answer) {
   if (attempt != attempt_ || !waiting_) return;  // given up
   const bool broke = answer.ok() && (!node->up() || node->starts() != start);
   if (broke) return Finish();
@@ -88,12 +88,8 @@ void Client::Return(size_t at, uint64_t attempt, Node* node, uint64_t start, Ans
   Finish();
 }
 
-void Client::GiveUp(uint64_t attempt) {
-  if (attempt == attempt_ && waiting_) Finish();
-}
-
 void Client::Finish() {
-  waiting_ = false;
+  if (std::exchange(waiting_, false)) scheduler_->Cancel(give_up_);
   if (stopped_) return;
   scheduler_->After(scheduler_->Between(0, 2 * workload_->think), [this] { Next(); });
 }

@@ -33,8 +33,7 @@ class Client {
   void Next();
   void Begin(Operation::Request request);
   void Arrive(size_t at, uint64_t attempt, Node* node, uint64_t start);
-  void Return(size_t at, uint64_t attempt, Node* node, uint64_t start, Answer answer);
-  void GiveUp(uint64_t attempt);
+  void Return(size_t at, uint64_t attempt, Node* node, uint64_t start, Answer&& answer);
   void Finish();
 
   const uint64_t id_;
@@ -47,6 +46,7 @@ class Client {
   bool stopped_ = false;
   bool waiting_ = false;
   uint64_t attempt_ = 0;
+  Scheduler::EventId give_up_ = 0;  // of the attempt under way
   uint64_t answered_ = 0;
 };
 

@@ -8,6 +8,13 @@
 
 namespace kvorum::sim {
 
+namespace {
+
+/// In the heap, before it is looked through for them.
+constexpr size_t kMostCancelled = 64;
+
+}  // namespace
+
 Instant Scheduler::Between(Instant low, Instant high) {
   KVORUM_CHECK(low <= high);
   return low + static_cast<Instant>(chance_.Below(static_cast<uint64_t>(high - low) + 1));
@@ -34,6 +41,13 @@ void Scheduler::Cancel(EventId event) {
   const Task forgotten = std::exchange(slots_[slot].task, nullptr);
   ++slots_[slot].generation;
   free_.push_back(slot);
+  if (++cancelled_ > kMostCancelled && 2 * cancelled_ > heap_.size()) Tidy();
+}
+
+void Scheduler::Tidy() {
+  std::erase_if(heap_, [this](const Due& due) { return slots_[due.slot].generation != due.generation; });
+  std::make_heap(heap_.begin(), heap_.end());
+  cancelled_ = 0;
 }
 
 void Scheduler::RunUntil(Instant end) {
@@ -41,7 +55,10 @@ void Scheduler::RunUntil(Instant end) {
     std::pop_heap(heap_.begin(), heap_.end());
     const Due due = heap_.back();
     heap_.pop_back();
-    if (slots_[due.slot].generation != due.generation) continue;
+    if (slots_[due.slot].generation != due.generation) {
+      --cancelled_;
+      continue;
+    }
     now_ = due.when;
     Task task = std::exchange(slots_[due.slot].task, nullptr);
     ++slots_[due.slot].generation;

@@ -10,6 +10,7 @@ namespace {
 
 constexpr Instant kMillisecond = 1'000'000;
 constexpr Instant kSecond = 1'000 * kMillisecond;
+constexpr size_t kMostOperations = 1 << 17;
 
 }  // namespace
 
@@ -74,6 +75,8 @@ void Stage::BuildMachines() {
 }
 
 void Stage::BuildClients() {
+  // Addresses alone: what is not used costs nothing, and nothing is moved while it grows.
+  history_.operations.reserve(kMostOperations);
   const Client::Nodes nodes = [this]() -> const std::vector<Node*>& { return present_; };
   for (uint64_t i = 1; i <= plan_.clients; ++i) {
     clients_.push_back(std::make_unique<Client>(i, &scheduler_, &plan_.workload, &truth_, nodes, &history_));

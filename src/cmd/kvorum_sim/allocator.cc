@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <new>
+#include <utility>
 
 #include "base/check.h"
 
@@ -16,6 +17,7 @@ namespace {
 constexpr size_t kGrain = 16;
 constexpr size_t kLargest = 2048;
 constexpr size_t kSlabBytes = 64 << 10;
+constexpr size_t kHugePage = 2 << 20;
 constexpr size_t kRegionBytes = size_t{64} << 30;  // of addresses, not of memory
 
 struct Piece {
@@ -26,40 +28,54 @@ class Slabs {
  public:
   void* Take(size_t bytes) {
     const size_t kind = bytes == 0 ? 0 : (bytes - 1) / kGrain;
-    if (free_[kind] == nullptr && !AddSlab(kind)) return nullptr;
-    Piece* const piece = free_[kind];
-    free_[kind] = piece->next;
-    return piece;
+    Kind& of = kinds_[kind];
+    if (Piece* const piece = of.free) {
+      of.free = piece->next;
+      return piece;
+    }
+    const size_t size = (kind + 1) * kGrain;
+    if (of.fresh_bytes < size && !AddSlab(kind)) return nullptr;
+    of.fresh_bytes -= size;
+    return std::exchange(of.fresh, of.fresh + size);
   }
   bool Owns(const void* memory) const {
     return reinterpret_cast<uintptr_t>(memory) - reinterpret_cast<uintptr_t>(region_) < used_;
   }
   void Give(void* memory) {
     const size_t slab = static_cast<size_t>(static_cast<char*>(memory) - region_) / kSlabBytes;
-    Piece*& list = free_[kind_of_slab_[slab]];
-    list = new (memory) Piece{list};
+    Piece*& free = kinds_[kind_of_slab_[slab]].free;
+    free = new (memory) Piece{free};
   }
 
  private:
+  struct Kind {
+    Piece* free = nullptr;  // were given back
+    char* fresh = nullptr;  // was never taken
+    size_t fresh_bytes = 0;
+  };
+
   bool AddSlab(size_t kind) {
-    if (region_ == nullptr) {
-      void* const region = mmap(nullptr, kRegionBytes, PROT_READ | PROT_WRITE,
-                                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-      if (region == MAP_FAILED) return false;
-      region_ = static_cast<char*>(region);
-    }
+    if (region_ == nullptr && !Reserve()) return false;
     if (used_ == kRegionBytes) return false;
-    char* const slab = region_ + used_;
+    kinds_[kind].fresh = region_ + used_;
+    kinds_[kind].fresh_bytes = kSlabBytes;
     kind_of_slab_[used_ / kSlabBytes] = static_cast<uint8_t>(kind);
     used_ += kSlabBytes;
-    const size_t bytes = (kind + 1) * kGrain;
-    for (size_t at = kSlabBytes / bytes; at-- > 0;) free_[kind] = new (slab + at * bytes) Piece{free_[kind]};
+    return true;
+  }
+  bool Reserve() {
+    void* const region = mmap(nullptr, kRegionBytes + kHugePage, PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (region == MAP_FAILED) return false;
+    const uintptr_t begin = (reinterpret_cast<uintptr_t>(region) + kHugePage - 1) / kHugePage * kHugePage;
+    region_ = reinterpret_cast<char*>(begin);
+    madvise(region_, kRegionBytes, MADV_HUGEPAGE);  // a wish: it does without as well
     return true;
   }
 
   char* region_ = nullptr;
   size_t used_ = 0;
-  Piece* free_[kLargest / kGrain] = {};
+  Kind kinds_[kLargest / kGrain] = {};
   uint8_t kind_of_slab_[kRegionBytes / kSlabBytes] = {};
 };
 
