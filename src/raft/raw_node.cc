@@ -230,6 +230,7 @@ void RawNode::AddStorageMessages(Ready& ready) {
   std::vector<Message> responses = std::exchange(raft_->outbox().messages_after_persist, {});
   if (!ready.entries.empty() || !ready.hard_state.empty() || !ready.snapshot.empty() || !responses.empty()) {
     if (auto response = StorageAppendResponse(ready)) responses.push_back(*std::move(response));
+    ready.messages.reserve(ready.messages.size() + 2);
     Message append{.type = MessageType::kStorageAppend,
                    .to = kAppendThread,
                    .from = raft_->id(),

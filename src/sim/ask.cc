@@ -40,9 +40,9 @@ struct Asker {
 
   void operator()(const etcdserverpb::RangeRequest& request) {
     Read(member, request.serializable(),
-         [&member = member, request, done = std::move(done)](const absl::Status& status) mutable {
+         [&member = member, encoded = request.SerializeAsString(),
+          done = std::move(done)](const absl::Status& status) mutable {
            if (!status.ok()) return done(status);
-           const std::string encoded = request.SerializeAsString();
            absl::StatusOr<member::KvReply> reply =
                member::ReadRange(member.store(), *member::ParseRangeRequest(encoded));
            if (!reply.ok()) return done(reply.status());

@@ -1,5 +1,6 @@
 #include "sim/truth.h"
 
+#include <bit>
 #include <utility>
 
 #include "base/check.h"
@@ -12,6 +13,30 @@ namespace {
 constexpr size_t kTakeBytes = 1 << 20;
 constexpr uint32_t kEventsField = 11;  // of a WatchResponse
 
+mvccpb::Event Parse(const Bytes& encoded) {
+  wire::Reader reader(encoded.view());
+  wire::Field field;
+  mvccpb::Event event;
+  KVORUM_CHECK(reader.Next(&field) && field.number == kEventsField && reader.rest().empty());
+  KVORUM_CHECK(event.ParseFromArray(field.bytes.data(), static_cast<int>(field.bytes.size())));
+  return event;
+}
+
+int64_t RevisionOf(const Bytes& encoded) {
+  constexpr uint32_t kKv = 2;           // of an event
+  constexpr uint32_t kModRevision = 3;  // of a key-value
+  wire::Reader outer(encoded.view());
+  wire::Field field;
+  KVORUM_CHECK(outer.Next(&field));
+  for (wire::Reader event(field.bytes); event.Next(&field);) {
+    if (field.number != kKv) continue;
+    for (wire::Reader kv(field.bytes); kv.Next(&field);) {
+      if (field.number == kModRevision) return static_cast<int64_t>(field.varint);
+    }
+  }
+  return 0;
+}
+
 }  // namespace
 
 struct Truth::Follower {
@@ -21,16 +46,7 @@ struct Truth::Follower {
 
 std::vector<Revision> RevisionsOf(const mvcc::WatchBatch& batch) {
   std::vector<Revision> revisions;
-  for (const Bytes& bytes : batch.events) {
-    wire::Reader reader(bytes.view());
-    wire::Field field;
-    while (reader.Next(&field)) {
-      KVORUM_CHECK(field.number == kEventsField);
-      mvccpb::Event event;
-      KVORUM_CHECK(event.ParseFromArray(field.bytes.data(), static_cast<int>(field.bytes.size())));
-      AddEvent(std::move(event), &revisions);
-    }
-  }
+  for (const Bytes& event : batch.events) AddEvent(Parse(event), &revisions);
   return revisions;
 }
 
@@ -72,13 +88,28 @@ void Truth::Take(Follower& follower) {
           .IgnoreError();
       continue;
     }
-    for (Revision& revision : RevisionsOf(batch)) {
-      const auto number = static_cast<uint64_t>(revision.revision);
-      if (ledger_.Learn(follower.node->name(), std::move(revision), scheduler_->now())) {
-        scheduler_->Note(number);
+    for (size_t begin = 0; begin < batch.events.size();) {
+      const int64_t revision = RevisionOf(batch.events[begin]);
+      size_t end = begin;
+      uint64_t bytes = 0;
+      while (end < batch.events.size() && RevisionOf(batch.events[end]) == revision) {
+        bytes = std::rotl(bytes, 7) ^ std::hash<std::string_view>()(batch.events[end++].view());
       }
+      Learn(follower, revision, bytes, std::span(batch.events).subspan(begin, end - begin));
+      begin = end;
     }
   }
+}
+
+void Truth::Learn(const Follower& follower, int64_t number, uint64_t bytes, std::span<const Bytes> events) {
+  const auto at = static_cast<size_t>(number);
+  if (at >= told_.size()) told_.resize(2 * at + 1);
+  if (told_[at] == bytes) return;
+  Revision revision{.revision = number};
+  for (const Bytes& event : events) revision.events.push_back(Parse(event));
+  if (!ledger_.Learn(follower.node->name(), std::move(revision), scheduler_->now())) return;
+  told_[at] = bytes;
+  scheduler_->Note(static_cast<uint64_t>(number));
 }
 
 }  // namespace kvorum::sim

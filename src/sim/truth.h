@@ -2,6 +2,7 @@
 
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -32,9 +33,13 @@ class Truth {
   struct Follower;
 
   void Take(Follower& follower);
+  /// A member tells `events` of a revision, which have the hash `bytes`.
+  void Learn(const Follower& follower, int64_t number, uint64_t bytes, std::span<const Bytes> events);
 
   Scheduler* const scheduler_;
   Ledger ledger_;
+  /// By revision: the hash of what was told of it first, so that the same need not be read again. 0: nothing.
+  std::vector<uint64_t> told_;
   std::map<uint64_t, std::shared_ptr<Follower>> followers_;
 };
 

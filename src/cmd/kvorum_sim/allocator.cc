@@ -85,8 +85,11 @@ void* Take(size_t bytes) {
   if (bytes <= kLargest) {
     if (void* const memory = slabs.Take(bytes)) return memory;
   }
-  void* const memory = std::malloc(bytes);
+  const bool huge = bytes >= kHugePage;
+  void* const memory = huge ? std::aligned_alloc(kHugePage, (bytes + kHugePage - 1) / kHugePage * kHugePage)
+                            : std::malloc(bytes);
   KVORUM_CHECK(memory != nullptr, "out of memory");
+  if (huge) madvise(memory, bytes, MADV_HUGEPAGE);
   return memory;
 }
 
