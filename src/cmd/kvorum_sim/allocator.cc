@@ -57,6 +57,8 @@ class Slabs {
   bool AddSlab(size_t kind) {
     if (region_ == nullptr && !Reserve()) return false;
     if (used_ == kRegionBytes) return false;
+    // All at once costs less than a fault for each page.
+    if (used_ % kHugePage == 0) madvise(region_ + used_, kHugePage, MADV_POPULATE_WRITE);
     kinds_[kind].fresh = region_ + used_;
     kinds_[kind].fresh_bytes = kSlabBytes;
     kind_of_slab_[used_ / kSlabBytes] = static_cast<uint8_t>(kind);
