@@ -1,7 +1,7 @@
 #pragma once
 
 #include <algorithm>
-#include <cstdlib>
+#include <cstdint>
 
 #include "base/clock.h"
 #include "sim/scheduler.h"
@@ -34,10 +34,11 @@ class NodeClock final : public Clock {
   }
   void SetWallOffset(int64_t nanoseconds) {
     wall_offset_ = nanoseconds;
-    worst_wall_offset_ = std::max(worst_wall_offset_, std::abs(nanoseconds));
+    furthest_ahead_ = std::max(furthest_ahead_, nanoseconds);
   }
-  /// How far the wall time was ever from the true one.
-  int64_t worst_wall_offset() const { return worst_wall_offset_; }
+  int64_t wall_offset() const { return wall_offset_; }
+  /// How far the wall time was ever ahead of the true one.
+  int64_t furthest_ahead() const { return furthest_ahead_; }
 
   /// Unix nanoseconds when a run begins.
   static constexpr int64_t kEpoch = int64_t{1'600'000'000} * 1'000'000'000;
@@ -52,7 +53,7 @@ class NodeClock final : public Clock {
   int64_t local_base_ = int64_t{3600} * 1'000'000'000;
   double rate_ = 1.0;
   int64_t wall_offset_ = 0;
-  int64_t worst_wall_offset_ = 0;
+  int64_t furthest_ahead_ = 0;
 };
 
 }  // namespace kvorum::sim

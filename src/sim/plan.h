@@ -37,6 +37,9 @@ namespace kvorum::sim {
 //   was removed: what a voter promised it cannot keep without its disk. A disk that is set back to an older
 //   state (a copy that is put back, a virtual machine's snapshot) is lost in this sense: the promises since
 //   then are gone, Raft cannot bear that, and nothing is owed where it is used again under the old name.
+// - What ends by time in the v2 API does so by the clock of whoever leads, which the log tells to all: not
+//   before that clock shows the time, and soon after it did while there is a leader. The time itself is
+//   reckoned by the clock of the member that was asked.
 // - Messages and files are not forged: whoever can write a correct checksum is no fault but an attack.
 //
 // When the faults end, every member must answer within `patience`, and all come to the same revision.

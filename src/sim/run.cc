@@ -148,7 +148,8 @@ void Run::Check() {
                    .end_of_run = scheduler_.now()}));
   add(CheckMembers(stage_.history()));
   add(CheckV2(stage_.history(), {.unix_at_start = NodeClock::kEpoch,
-                                 .clock_error = stage_.clock_error(),
+                                 .clock_ahead = stage_.clock_ahead(),
+                                 .clock_behind = stage_.clock_behind(),
                                  .most_late = kLongestAfterlife,
                                  .healthy = healthy_,
                                  .end_of_run = scheduler_.now(),

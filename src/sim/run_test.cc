@@ -49,6 +49,17 @@ TEST(SimRun, TheV2ApiAnswersEverybody) {
   EXPECT_GT(result.v2_index, 1'000u);
 }
 
+TEST(SimRun, WhoWatchesAtAMemberThatLagsBehindMissesNothing) {
+  Plan plan = WithV2();
+  plan.faulty = 20 * kSecond;
+  plan.snapshot_count = 10;
+  plan.v2_watchers = 8;
+  plan.cut_every = 3 * kSecond;
+  const Result result = Simulate(1, plan);
+  EXPECT_EQ(result.verdict, Result::Verdict::kGood) << ::testing::PrintToString(result.violations);
+  EXPECT_GT(result.snapshots, 0u);
+}
+
 TEST(SimRun, AnotherSeedGivesAnotherRun) {
   const Plan plan;
   EXPECT_NE(Simulate(1, plan).trace, Simulate(2, plan).trace);

@@ -115,10 +115,16 @@ void Stage::StopClients() {
   for (const auto& watcher : v2_watchers_) watcher->Stop();
 }
 
-Instant Stage::clock_error() const {
-  Instant worst = 0;
-  for (const auto& node : nodes_) worst = std::max(worst, node->clock().worst_wall_offset());
-  return worst;
+Instant Stage::clock_ahead() const {
+  Instant most = 0;
+  for (const auto& node : nodes_) most = std::max(most, node->clock().furthest_ahead());
+  return most;
+}
+
+Instant Stage::clock_behind() const {
+  Instant most = -kNever;
+  for (Node* node : present_) most = std::max(most, -node->clock().wall_offset());
+  return most;
 }
 
 void Stage::Start(Node& node) {

@@ -74,8 +74,10 @@ class Stage {
   const std::vector<std::unique_ptr<Leaser>>& leasers() const { return leasers_; }
   const std::vector<std::unique_ptr<V2Client>>& v2_clients() const { return v2_clients_; }
   const std::vector<std::unique_ptr<V2Watcher>>& v2_watchers() const { return v2_watchers_; }
-  /// How far the wall time of any machine ever was from the true one.
-  Instant clock_error() const;
+  /// How far the wall time of any machine ever was ahead of the true one, and how far that of any in use is
+  /// behind it now; negative: all are ahead.
+  Instant clock_ahead() const;
+  Instant clock_behind() const;
   uint64_t kills() const { return kills_; }
   /// Promises that were seen broken while the run went on.
   Violations& violations() { return violations_; }

@@ -228,6 +228,8 @@ class Checker {
   }
   void Commit(const V2Model::Effect& effect) {
     V2Change change{.event = EventOf(effect, model_.index() + 1), .refresh = effect.refresh, .removed = {}};
+    // A member whose clock is behind gives nodes ends that are past already.
+    if (effect.node.expires != 0) end_set_[effect.path] = deadlines_[model_.index() + 1].when;
     change.removed = model_.Commit(effect);
     changes_.push_back(std::move(change));
   }
@@ -285,11 +287,11 @@ class Checker {
     }
     if (seen.seen != kNever && due != 0) {
       const int64_t now = seen.seen + rules_.unix_at_start;
-      if (now + rules_.clock_error < due) {
+      if (now + rules_.clock_ahead < due) {
         Report("{} expired at index {}, seen at {}, {} ns before its time", seen.path, seen.index,
                TimeText(seen.seen), due - now);
       }
-      if (IsLate(due, seen.seen)) {
+      if (IsLate(seen.path, due, seen.seen)) {
         Report("{} expired at index {}, seen at {}, {} ns after its time", seen.path, seen.index,
                TimeText(seen.seen), now - due);
       }
@@ -309,20 +311,23 @@ class Checker {
     }
     if (next == nullptr || !IsHiddenUnder(next->first, "/")) return false;
     const Instant when = deadlines_[static_cast<size_t>(index)].when;
-    if (when != kNever && when + rules_.unix_at_start + rules_.clock_error < next->second.expires)
+    if (when != kNever && when + rules_.unix_at_start + rules_.clock_ahead < next->second.expires)
       return false;
     Commit(model_.Expire(std::string(next->first)));
     return true;
   }
 
-  bool IsLate(int64_t due, Instant when) const {
-    return rules_.most_late != kNever && when > std::max(due - rules_.unix_at_start, rules_.healthy) +
-                                                    rules_.clock_error + rules_.most_late;
+  bool IsLate(const std::string& path, int64_t due, Instant when) const {
+    if (rules_.most_late == kNever) return false;
+    const Instant shown = due - rules_.unix_at_start + rules_.clock_behind;  // by the slowest clock
+    const auto set = end_set_.find(path);
+    const Instant first = std::max({shown, rules_.healthy, set == end_set_.end() ? 0 : set->second});
+    return when - rules_.most_late > first;
   }
 
   void CheckLeftovers() {
     for (const auto& [path, node] : model_.nodes()) {
-      if (node.expires != 0 && IsLate(node.expires, rules_.end_of_run)) {
+      if (node.expires != 0 && IsLate(path, node.expires, rules_.end_of_run)) {
         Report("{} is there to the end, and was due {} ns before", path,
                rules_.end_of_run + rules_.unix_at_start - node.expires);
       }
@@ -372,7 +377,8 @@ class Checker {
   std::vector<Sight> deadlines_;           // by index
   Floors floors_;
   std::map<uint64_t, Floors> by_member_;
-  std::vector<V2Change> changes_;  // of index 1, 2, …
+  std::vector<V2Change> changes_;           // of index 1, 2, …
+  std::map<std::string, Instant> end_set_;  // of a path, when its node was there with the end it has, at most
 };
 
 }  // namespace

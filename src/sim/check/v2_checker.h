@@ -7,8 +7,9 @@ namespace kvorum::sim {
 /// What is to be expected of the times at which nodes of one run expire.
 struct V2Rules {
   int64_t unix_at_start = 0;   ///< nanoseconds of Unix time when the run began
-  Instant clock_error = 0;     ///< how far the clock of any leader was from the true one at most
-  Instant most_late = kNever;  ///< how long after its time a node may be there still
+  Instant clock_ahead = 0;     ///< how far the clock of any leader was ahead of the true one at most
+  Instant clock_behind = 0;    ///< how far it was behind it since `healthy`; negative: ahead
+  Instant most_late = kNever;  ///< how long after its time by the leader's clock a node may be there still
   /// From when on there was a leader all the time: before, nothing is late.
   Instant healthy = 0;
   Instant end_of_run = 0;

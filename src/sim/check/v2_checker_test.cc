@@ -184,6 +184,32 @@ TEST(V2Checker, KnowsThatNothingIsLateBeforeThereIsALeader) {
   EXPECT_THAT(story.Check(), IsEmpty());
 }
 
+TEST(V2Checker, ReckonsWithTheClocksOfLeaders) {
+  V2Story story;
+  story.Do(Ttl("/1/early", "1", story.In(60)));
+  story.Do(Ttl("/1/past", "2", story.In(-60)));
+  story.Do(Ttl("/1/late", "3", story.In(1)));
+  story.Wait(5'000'000'000);
+  story.Finish();
+  story.rules.most_late = 4'000'000'000;
+  story.rules.clock_behind = 10'000'000'000;
+  EXPECT_THAT(story.Check(), ElementsAre(AllOf(HasSubstr("/1/past is there to the end"))));
+  story.rules.most_late = 6'000'000'000;
+  EXPECT_THAT(story.Check(), IsEmpty());
+  story.rules.most_late = 2'000'000'000;
+  story.rules.clock_behind = 0;
+  EXPECT_THAT(story.Check(), ElementsAre(HasSubstr("/1/late is there"), HasSubstr("/1/past is there")));
+  for (const char* path : {"/1/past", "/1/late", "/1/early"}) {
+    const uint64_t index = story.history.v2_events.size() + 1;
+    story.history.v2_events.push_back(
+        {.index = index, .action = "expire", .path = path, .value = "", .seen = story.now()});
+  }
+  story.rules.most_late = 6'000'000'000;
+  EXPECT_THAT(story.Check(), ElementsAre(AllOf(HasSubstr("/1/early"), HasSubstr("before its time"))));
+  story.rules.clock_ahead = 60'000'000'000;
+  EXPECT_THAT(story.Check(), IsEmpty());
+}
+
 TEST(V2Checker, CatchesAStaleReadWithQuorum) {
   V2Story story;
   story.Do(V2("PUT", "/1/a", "1"));
