@@ -30,7 +30,7 @@ void Admin::Tick() {
 
 void Admin::Look() {
   for (Node* node : stage_.present()) {
-    if (!node->published()) continue;
+    if (node->member() == nullptr) continue;
     const uint64_t applied = node->member()->status().applied_index;
     if (applied <= seen_) continue;
     seen_ = applied;
@@ -80,7 +80,8 @@ void Admin::Reconcile() {
     Replace(*node);
   }
   while (!orders_.empty() && IsOver(orders_.front())) orders_.pop_front();
-  settled_ = orders_.empty() && !broken && members_.size() == stage_.present().size();
+  settled_ =
+      orders_.empty() && !broken && !stage_.has_suspects() && members_.size() == stage_.present().size();
   if (!orders_.empty() && !waiting_) Send(orders_.front());
 }
 
@@ -195,7 +196,7 @@ void Admin::Send(const Order& order) {
 
 void Admin::Wish() {
   using Kind = Order::Kind;
-  if (finishing_ || !settled_) return;
+  if (finishing_ || !settled_ || stage_.has_suspects()) return;
   settled_ = false;
   Random& random = scheduler_.chance();
   const Instant latest = scheduler_.now() + kPersistence;
@@ -240,19 +241,18 @@ void Admin::MoveLeader() {
   }
 }
 
-void Admin::LoseDisk() {
-  if (!settled_ || finishing_) return;
-  Random& random = scheduler_.chance();
-  const size_t most = (voters() - 1) / 2;
-  size_t lost = 0;
-  do {
-    Node& node = stage_.Any();
-    if (!stage_.IsBroken(node) && (lost < most || Find(node.id())->is_learner)) {
-      lost += Find(node.id())->is_learner ? 0 : 1;
-      stage_.LoseDisk(node);
-      settled_ = false;
-    }
-  } while (random.OneIn(1, 3));
+bool Admin::MayBreak(const Node& node) const {
+  if (finishing_ || !settled_ || stage_.IsBroken(node) || stage_.IsSuspect(node)) return false;
+  const cluster::Member* const member = Find(node.id());
+  if (member == nullptr) return false;
+  if (member->is_learner) return true;
+  size_t harmed = 0;
+  for (const Node* other : stage_.present()) {
+    const cluster::Member* const found = Find(other->id());
+    const bool counts = found != nullptr && !found->is_learner;
+    harmed += counts && (stage_.IsBroken(*other) || stage_.IsSuspect(*other)) ? 1 : 0;
+  }
+  return harmed < (voters() - 1) / 2;
 }
 
 }  // namespace kvorum::sim

@@ -27,9 +27,9 @@ class Admin {
 
   /// Members and machines are the same, no change is under way, and no disk is gone.
   bool settled() const { return settled_; }
-  /// Takes the disk of a machine that has one, if the rest is sure to be enough: all is settled, and most
+  /// Whether the cluster has to bear it that this machine's disk is gone: no change is under way, and most
   /// voters still have theirs.
-  void LoseDisk();
+  bool MayBreak(const Node& node) const;
 
  private:
   struct Order {

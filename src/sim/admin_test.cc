@@ -1,7 +1,6 @@
 #include "sim/admin.h"
 
 #include "gtest/gtest.h"
-#include "member/errors.h"
 #include "sim/run.h"
 
 namespace kvorum::sim {
@@ -54,68 +53,49 @@ TEST(SimAdmin, ReplacesMachinesThatLostTheirDisks) {
   EXPECT_EQ(told.Times("is taken away"), lost);
 }
 
-/// Machines alone, with nobody who looks after them.
-struct Group {
-  explicit Group(uint64_t members) : scheduler(1), network(&scheduler, NetworkManner()) {
-    Node::Options options;
-    for (uint64_t i = 1; i <= members; ++i) {
-      options.initial_cluster[fmt::format("m{}", i)] = {fmt::format("http://m{}:2380", i)};
-    }
-    for (const auto& [name, urls] : options.initial_cluster) {
-      options.name = name;
-      options.peer_url = urls.front();
-      nodes.push_back(std::make_unique<Node>(&scheduler, &network, options));
-    }
-    for (const auto& node : nodes) EXPECT_TRUE(node->Start().ok());
-    scheduler.RunUntil(5 * kSecond);
-    for (const auto& node : nodes) EXPECT_TRUE(node->ready());
-  }
-
-  Scheduler scheduler;
-  Network network;
-  std::vector<std::unique_ptr<Node>> nodes;
-};
-
-TEST(SimNode, AWipedMachineDoesNotComeBackUnderItsOldId) {
-  Group group(3);
-  Node& node = *group.nodes[0];
-  node.Kill(false);
-  node.Wipe();
-  const absl::Status status = node.Start();
-  EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
-  EXPECT_NE(status.message().find("has already been bootstrapped"), std::string::npos) << status;
-  EXPECT_FALSE(node.up());
+TEST(SimFaults, HarmedFilesAreSeenAtTheStartAndTheirMachinesReplaced) {
+  Plan plan;
+  plan.members = 5;
+  plan.clients = 3;
+  plan.snapshot_count = 20;
+  plan.snapshot_catchup_entries = 5;
+  plan.flip_every = 2 * kSecond;
+  plan.set_back_every = 3 * kSecond;
+  plan.log_loss_every = 4 * kSecond;
+  const Told told(1, plan);
+  EXPECT_GT(told.Times("bits flip on"), 2u);
+  EXPECT_GT(told.Times("gets its database"), 1u);
+  const size_t lost = told.Times("loses its log");
+  EXPECT_GT(lost, 1u);
+  EXPECT_GT(told.Times("starts: "), lost);
+  EXPECT_EQ(told.Times("is taken away"), told.Times("is to join"));
 }
 
-TEST(SimNode, ARemovedMemberEndsAndStaysEnded) {
-  Group group(3);
-  Node& gone = *group.nodes[0];
-  absl::Status status = absl::UnknownError("no answer");
-  group.nodes[1]->member()->RemoveMember(gone.id(), MonotonicTime::max(),
-                                         [&](const auto& members) { status = members.status(); });
-  group.scheduler.RunUntil(15 * kSecond);
-  EXPECT_TRUE(status.ok()) << status;
-  ASSERT_TRUE(gone.up() && gone.ended() && gone.removed());
-  gone.CommitDatabase();
-  gone.Kill(false);
-  EXPECT_EQ(gone.Start(), member::RemovedError());
+TEST(SimFaults, TheClusterGoesUpAndDownWithItsMembers) {
+  Plan plan;
+  plan.clients = 3;
+  plan.upgrade_every = kSecond / 2;
+  plan.first_release = 0;
+  const Told told(2, plan);
+  EXPECT_GT(told.Times("m1 is to be of release 3.7.1"), 0u);
+  EXPECT_GT(told.Times("is asked to downgrade to"), 0u);
 }
 
-TEST(SimNode, OneThatWasDownHearsOfItsRemovalFromTheOthers) {
-  Group group(3);
-  Node& gone = *group.nodes[0];
-  group.network.ExpectChanges();
-  gone.Kill(false);
-  group.scheduler.RunUntil(15 * kSecond);  // there is a leader again, if it was that one
-  absl::Status status = absl::UnknownError("no answer");
-  group.nodes[1]->member()->RemoveMember(gone.id(), MonotonicTime::max(),
-                                         [&](const auto& members) { status = members.status(); });
-  group.scheduler.RunUntil(20 * kSecond);
-  ASSERT_TRUE(status.ok()) << status;
-  ASSERT_TRUE(gone.Start().ok());  // it does not know yet
-  EXPECT_FALSE(gone.ended());
-  group.scheduler.RunUntil(30 * kSecond);
-  EXPECT_TRUE(gone.removed());
+TEST(SimFaults, FullDisksJumpingClocksAndSlowThreadsBreakNothing) {
+  Plan plan;
+  plan.clients = 3;
+  plan.full_every = 2 * kSecond;
+  plan.clock_jump_every = 2 * kSecond;
+  plan.slow_every = 2 * kSecond;
+  plan.snapshot_every = kSecond;
+  plan.defragment_every = kSecond;
+  const Told told(1, plan);
+  EXPECT_GT(told.Times("is full"), 3u);
+  EXPECT_GT(told.Times("is killed"), 1u);
+  EXPECT_GT(told.Times("wall clock"), 3u);
+  EXPECT_GT(told.Times("ms late"), 3u);
+  EXPECT_GT(told.Times("a snapshot is taken"), 5u);
+  EXPECT_GT(told.Times("is defragmented"), 5u);
 }
 
 }  // namespace

@@ -72,8 +72,21 @@ struct Asker {
                                                std::move(done));
   }
   void operator()(const etcdserverpb::CompactionRequest& request) {
-    Propose<etcdserverpb::CompactionResponse>(member, member::RequestKind::kCompaction, request,
-                                              std::move(done));
+    if (!request.physical()) {
+      return Propose<etcdserverpb::CompactionResponse>(member, member::RequestKind::kCompaction, request,
+                                                       std::move(done));
+    }
+    Propose<etcdserverpb::CompactionResponse>(
+        member, member::RequestKind::kCompaction, request,
+        [&member = member, revision = request.revision(),
+         done = std::move(done)](absl::StatusOr<Operation::Response> answer) mutable {
+          if (!answer.ok()) return done(std::move(answer));
+          member.WaitCompacted(
+              revision, [answer = *std::move(answer), done = std::move(done)](absl::Status status) mutable {
+                if (!status.ok()) return done(std::move(status));
+                done(std::move(answer));
+              });
+        });
   }
 };
 

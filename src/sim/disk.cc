@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "fmt/format.h"
 
 namespace kvorum::sim {
 
@@ -11,6 +12,7 @@ namespace {
 
 constexpr size_t kKeepSegments = 3;
 constexpr size_t kKeepSnapshots = 3;
+constexpr uint64_t kSectorBytes = 512;
 
 }  // namespace
 
@@ -23,6 +25,7 @@ Disk::~Disk() {
 void Disk::Attach(std::unique_ptr<wal::Wal> wal, std::string wal_dir, const std::string& snap_dir) {
   wal_ = std::move(wal);
   wal_dir_ = std::move(wal_dir);
+  snap_dir_ = snap_dir;
   snapshotter_ = std::make_unique<snap::Snapshotter>(&env_, snap_dir, &NullLogger(), nullptr);
   failure_ = absl::OkStatus();
   release_ = raft::Index(0);
@@ -66,8 +69,44 @@ void Disk::Wipe() {
   databases_.clear();
 }
 
-void Disk::TakeDatabase(raft::Index index, std::unique_ptr<backend::MemoryBackend> database) {
+std::string Disk::Flip() {
+  KVORUM_CHECK(wal_ == nullptr, "a file of a running process is flipped");
+  Random& random = scheduler_->chance();
+  std::vector<std::string> paths;
+  for (const std::string& directory : {wal_dir_, snap_dir_}) {
+    const absl::StatusOr<std::vector<std::string>> names = env_.ListDirectory(directory);
+    if (!names.ok()) continue;
+    for (const std::string& name : *names) {
+      const bool counts = name.ends_with(".wal") || name.ends_with(".snap");
+      if (counts && env_.FileSize(directory + "/" + name).value_or(0) > 0)
+        paths.push_back(directory + "/" + name);
+    }
+  }
+  if (paths.empty()) return "";
+  const std::string path = paths[random.Below(paths.size())];
+  const std::string content = env_.Get(path);
+  // Mostly where something stands.
+  const size_t last = content.find_last_not_of('\0');
+  const bool anywhere = last == std::string::npos || random.OneIn(1, 8);
+  const uint64_t first = random.Below(anywhere ? content.size() : last + 1);
+  const uint64_t sector = first - first % kSectorBytes;
+  env_.Flip(path, first, static_cast<uint8_t>(1 << random.Below(8)));
+  for (uint64_t more = random.Below(3); more > 0; --more) {
+    const uint64_t at = sector + random.Below(kSectorBytes);
+    if (at < content.size() && at != first) env_.Flip(path, at, static_cast<uint8_t>(1 << random.Below(8)));
+  }
+  return fmt::format("{} at {}", path, first);
+}
+
+void Disk::LoseLog() {
+  KVORUM_CHECK(wal_ == nullptr, "a log is taken from a running process");
+  if (!wal_dir_.empty()) env_.RemoveTree(wal_dir_).IgnoreError();
+}
+
+bool Disk::TakeDatabase(raft::Index index, std::unique_ptr<backend::MemoryBackend> database) {
+  if (env_.full()) return false;
   databases_[index] = std::move(database);
+  return true;
 }
 
 backend::MemoryBackend* Disk::database(raft::Index index) {

@@ -41,10 +41,15 @@ class Disk final : public wal::LogStorage, public member::SnapshotStorage {
   void Detach(bool torn, bool power_cut);
   /// The disk is replaced by an empty one.
   void Wipe();
+  /// Bits flip in one sector of a log or snapshot file; its name, or nothing where there is none. REQUIRES:
+  /// no process runs
+  std::string Flip();
+  /// The log's files are gone. REQUIRES: no process runs
+  void LoseLog();
   bool empty() const { return wal_dir_.empty(); }
 
-  /// The database that came with the snapshot at `index`; it is durable.
-  void TakeDatabase(raft::Index index, std::unique_ptr<backend::MemoryBackend> database);
+  /// The database that came with the snapshot at `index`; it is durable. False where there is no room.
+  bool TakeDatabase(raft::Index index, std::unique_ptr<backend::MemoryBackend> database);
   backend::MemoryBackend* database(raft::Index index);
 
   /// Writes that have been acknowledged to the member; none ever after a sync that failed.
@@ -76,6 +81,7 @@ class Disk final : public wal::LogStorage, public member::SnapshotStorage {
   testing::FaultEnv env_;
   std::map<raft::Index, std::unique_ptr<backend::MemoryBackend>> databases_;
   std::string wal_dir_;
+  std::string snap_dir_;
   uint64_t acknowledged_ = 0;
   bool broke_promise_ = false;
 

@@ -55,7 +55,7 @@ void SimExecutor::Resume() {
 void SimExecutor::Wake() {
   if (awake_ || paused_) return;
   awake_ = true;
-  turn_ = scheduler_->After(scheduler_->Between(0, kWakeUp), [this] { Run(); });
+  turn_ = scheduler_->After(scheduler_->Between(0, kWakeUp + lag_), [this] { Run(); });
 }
 
 void SimExecutor::Run() {

@@ -22,6 +22,8 @@ class SimExecutor final : public Executor {
   const Clock& clock() const override { return *clock_; }
 
   void Pause();
+  /// From now on it takes up to so much longer before it gets going.
+  void SetLag(Instant lag) { lag_ = lag; }
   void Resume();
 
  private:
@@ -41,6 +43,7 @@ class SimExecutor final : public Executor {
   Scheduler::EventId turn_ = 0;
   bool awake_ = false;
   bool paused_ = false;
+  Instant lag_ = 0;
 };
 
 }  // namespace kvorum::sim

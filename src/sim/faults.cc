@@ -6,7 +6,8 @@ namespace kvorum::sim {
 
 namespace {
 
-constexpr Instant kSecond = 1'000'000'000;
+constexpr Instant kMillisecond = 1'000'000;
+constexpr Instant kSecond = 1'000 * kMillisecond;
 
 }  // namespace
 
@@ -28,11 +29,20 @@ void Faults::Begin() {
     for (Node* node : stage_.present()) stage_.Kill(*node, stage_.scheduler().chance().OneIn(1, 2));
   });
   Recurring(plan.pause_every, [this] { Pause(); });
-  Recurring(plan.write_error_every, [this] { FailWrite(); });
+  Recurring(plan.write_error_every, [this] { disks_.FailSync(); });
   Recurring(plan.cut_every, [this] { Cut(); });
   Recurring(plan.transfer_every, [this] { admin_.MoveLeader(); });
   Recurring(plan.change_every, [this] { admin_.Wish(); });
-  Recurring(plan.disk_loss_every, [this] { admin_.LoseDisk(); });
+  Recurring(plan.disk_loss_every, [this] { disks_.Lose(); });
+  Recurring(plan.full_every, [this] { disks_.Fill(); });
+  Recurring(plan.flip_every, [this] { disks_.Flip(); });
+  Recurring(plan.set_back_every, [this] { disks_.SetBackDatabase(); });
+  Recurring(plan.log_loss_every, [this] { disks_.LoseLog(); });
+  Recurring(plan.clock_jump_every, [this] { JumpClock(); });
+  Recurring(plan.slow_every, [this] { Slow(); });
+  Recurring(plan.snapshot_every, [this] { upkeep_.TakeSnapshot(); });
+  Recurring(plan.defragment_every, [this] { upkeep_.Defragment(); });
+  Recurring(plan.upgrade_every, [this] { upgrades_.Step(); });
 }
 
 void Faults::Pause() {
@@ -48,11 +58,28 @@ void Faults::Pause() {
   });
 }
 
-void Faults::FailWrite() {
+/// One thread does what it has to do, but takes its time.
+void Faults::Slow() {
   Node& node = stage_.Any();
-  stage_.Say("the next sync of {} fails", node.name());
-  node.disk().env().FailNth(testing::FaultEnv::Op::kSync, 0,
-                            absl::InternalError("fdatasync: input/output error"));
+  if (!node.up()) return;
+  Scheduler& scheduler = stage_.scheduler();
+  const size_t thread = scheduler.chance().Below(Node::kThreads);
+  const Instant lag =
+      scheduler.Between(kMillisecond, scheduler.chance().OneIn(1, 4) ? 3 * kSecond : kSecond / 5);
+  stage_.Say("thread {} of {} is up to {} ms late", thread, node.name(), lag / kMillisecond);
+  node.Slow(thread, lag);
+  scheduler.After(scheduler.Between(0, 6 * kSecond), [&node, thread, start = node.starts()] {
+    if (node.starts() == start) node.Slow(thread, 0);
+  });
+}
+
+void Faults::JumpClock() {
+  Scheduler& scheduler = stage_.scheduler();
+  Node& node = stage_.Any();
+  const Instant most = scheduler.chance().OneIn(1, 2) ? 10 * kSecond : 100'000 * kSecond;
+  const Instant offset = scheduler.Between(-most, most);
+  stage_.Say("the wall clock of {} is {} s off", node.name(), offset / kSecond);
+  node.clock().SetWallOffset(offset);
 }
 
 void Faults::Cut() {
@@ -80,10 +107,10 @@ void Faults::End() {
   stage_.network().HealAll();
   stage_.network().manner().lost_one_in = 0;
   stage_.network().manner().late_one_in = 0;
+  disks_.End();
   for (Node* node : stage_.present()) {
-    node->disk().env().ClearFaults();
-    node->disk().manner().stall_one_in = 0;
     if (node->paused()) node->Resume();
+    for (size_t thread = 0; thread < Node::kThreads; ++thread) node->Slow(thread, 0);
   }
 }
 

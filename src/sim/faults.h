@@ -3,7 +3,10 @@
 #include <functional>
 
 #include "sim/admin.h"
+#include "sim/disk_faults.h"
 #include "sim/stage.h"
+#include "sim/upgrades.h"
+#include "sim/upkeep.h"
 
 namespace kvorum::sim {
 
@@ -11,7 +14,8 @@ namespace kvorum::sim {
 /// plan.h.
 class Faults {
  public:
-  Faults(Stage* stage, Admin* admin) : stage_(*stage), admin_(*admin) {}
+  Faults(Stage* stage, Admin* admin, Upgrades* upgrades)
+      : stage_(*stage), admin_(*admin), upgrades_(*upgrades), disks_(stage, admin), upkeep_(stage) {}
 
   void Begin();
   /// Undoes what goes on: from now on everything works.
@@ -21,11 +25,15 @@ class Faults {
   /// `fault` about every `mean`, until the faults end.
   void Recurring(Instant mean, std::function<void()> fault);
   void Pause();
-  void FailWrite();
+  void Slow();
+  void JumpClock();
   void Cut();
 
   Stage& stage_;
   Admin& admin_;
+  Upgrades& upgrades_;
+  DiskFaults disks_;
+  Upkeep upkeep_;
   bool over_ = false;
 };
 

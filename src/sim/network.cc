@@ -109,7 +109,8 @@ class Network::Transport final : public member::PeerTransport {
           own->Replace(copy->NewReadView(), {},
                        [](const absl::Status& status) { KVORUM_CHECK(status.ok()); });
           own->CommitNow();
-          network.machines_.at(to)->TakeDatabase(message.snapshot->metadata.index, std::move(own));
+          if (!network.machines_.at(to)->TakeDatabase(message.snapshot->metadata.index, std::move(own)))
+            return report->Tell(false);
           receiver->ReceiveSnapshot(std::move(message),
                                     [report](const absl::Status& status) { report->Tell(status.ok()); });
         });

@@ -35,8 +35,8 @@ class Machine {
   virtual ~Machine() = default;
   /// Null while no process runs there that listens.
   virtual member::Member* member() = 0;
-  /// A database for the disk, which came with a snapshot.
-  virtual void TakeDatabase(raft::Index index, std::unique_ptr<backend::MemoryBackend> database) = 0;
+  /// A database for the disk, which came with a snapshot. False where there is no room.
+  virtual bool TakeDatabase(raft::Index index, std::unique_ptr<backend::MemoryBackend> database) = 0;
   virtual const std::vector<std::string>& peer_urls() const = 0;
 };
 

@@ -150,6 +150,18 @@ void Node::Resume() {
   background_->Resume();
 }
 
+void Node::Slow(size_t thread, Instant lag) {
+  if (!up()) return;
+  SimExecutor* const threads[kThreads] = {raft_.get(), apply_.get(), background_.get()};
+  threads[thread]->SetLag(lag);
+}
+
+void Node::CommitDatabase() {
+  if (!up()) return;
+  if (!disk_.env().full()) return backend_->CommitNow();
+  if (fatal_.ok()) fatal_ = absl::ResourceExhaustedError("the database cannot be committed: no space");
+}
+
 void Node::Wipe() {
   KVORUM_CHECK(!up());
   disk_.Wipe();

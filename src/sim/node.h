@@ -49,6 +49,12 @@ class Node final : public Machine {
   void Wipe();
   /// The database is this one from the next start on. REQUIRES: !up()
   void PutDatabase(std::unique_ptr<backend::MemoryBackend> database);
+  static constexpr size_t kThreads = 3;
+  /// One of the process's threads takes up to `lag` longer each time before it gets going.
+  void Slow(size_t thread, Instant lag);
+  /// The release that the process says it is of, from the next start on.
+  void SetRelease(std::string release) { options_.member.release = std::move(release); }
+  const std::string& release() const { return options_.member.release; }
   /// Where it is to be found from now on.
   void SetPeerUrls(std::vector<std::string> urls) { peer_urls_ = std::move(urls); }
   /// What --initial-cluster says at the next start.
@@ -74,10 +80,11 @@ class Node final : public Machine {
   const std::string& name() const { return options_.name; }
   NodeClock& clock() { return clock_; }
   Disk& disk() { return disk_; }
-  /// Commits the database, as its own thread does ever and again.
-  void CommitDatabase() {
-    if (up()) backend_->CommitNow();
-  }
+  /// Commits the database, as its own thread does ever and again; the end of the process where the disk is
+  /// full.
+  void CommitDatabase();
+  /// What is committed of it.
+  std::unique_ptr<backend::MemoryBackend> CopyDatabase() { return backend_->Crash(); }
   SimExecutor& raft_executor() { return *raft_; }
   Executor& apply_executor() { return *apply_; }
 
@@ -86,8 +93,8 @@ class Node final : public Machine {
 
   // Machine
   member::Member* member() override { return paused_ ? nullptr : member_.get(); }
-  void TakeDatabase(raft::Index index, std::unique_ptr<backend::MemoryBackend> database) override {
-    disk_.TakeDatabase(index, std::move(database));
+  bool TakeDatabase(raft::Index index, std::unique_ptr<backend::MemoryBackend> database) override {
+    return disk_.TakeDatabase(index, std::move(database));
   }
   const std::vector<std::string>& peer_urls() const override { return peer_urls_; }
 

@@ -47,6 +47,18 @@ Plan Plan::Draw(uint64_t seed) {
   plan.commit_every = between(50 * kMillisecond, 2 * kSecond);
   plan.transfer_every = chance(3) ? between(kSecond, 10 * kSecond) : 0;
   plan.change_every = chance(2) ? between(kSecond, 10 * kSecond) : 0;
+  plan.full_every = chance(4) ? between(3 * kSecond, 15 * kSecond) : 0;
+  plan.flip_every = chance(4) ? between(2 * kSecond, 15 * kSecond) : 0;
+  plan.set_back_every = chance(5) ? between(2 * kSecond, 15 * kSecond) : 0;
+  plan.log_loss_every = chance(6) ? between(3 * kSecond, 15 * kSecond) : 0;
+  plan.clock_jump_every = chance(4) ? between(kSecond, 10 * kSecond) : 0;
+  plan.slow_every = chance(3) ? between(kSecond, 10 * kSecond) : 0;
+  plan.snapshot_every = chance(3) ? between(kSecond, 10 * kSecond) : 0;
+  plan.defragment_every = chance(4) ? between(kSecond, 10 * kSecond) : 0;
+  if (chance(4)) {
+    plan.upgrade_every = between(kSecond / 2, 3 * kSecond);
+    plan.first_release = random.Below(4);
+  }
   plan.disk_loss_every = chance(4) ? between(2 * kSecond, 15 * kSecond) : 0;
   if (chance(2)) {
     plan.v2_clients = 1 + random.Below(12);
@@ -67,13 +79,16 @@ std::string Plan::Text() const {
       "stall=1/{} "
       "delay<={}ms lost=1/{} doubled=1/{} late=1/{} kill={}ms power={}ms pause={}ms cut={}ms "
       "write_error={}ms "
-      "all_down={}ms commit={}ms transfer={}ms change={}ms disk_loss={}ms",
+      "all_down={}ms commit={}ms transfer={}ms change={}ms disk_loss={}ms full={}ms flip={}ms set_back={}ms "
+      "log_loss={}ms clock_jump={}ms slow={}ms snapshot={}ms defragment={}ms upgrade={}ms from {}",
       members, clients, watchers, leasers, v2_clients, v2_watchers, v2_workload.longest_ttl, workload.keys,
       ms(workload.think), snapshot_count, snapshot_catchup_entries, pre_vote, clock_drift, ms(disk.max_sync),
       disk.stall_one_in, ms(network.max_delay), network.lost_one_in, network.doubled_one_in,
       network.late_one_in, ms(kill_every), ms(power_cut_every), ms(pause_every), ms(cut_every),
       ms(write_error_every), ms(all_down_every), ms(commit_every), ms(transfer_every), ms(change_every),
-      ms(disk_loss_every));
+      ms(disk_loss_every), ms(full_every), ms(flip_every), ms(set_back_every), ms(log_loss_every),
+      ms(clock_jump_every), ms(slow_every), ms(snapshot_every), ms(defragment_every), ms(upgrade_every),
+      first_release);
 }
 
 }  // namespace kvorum::sim

@@ -32,6 +32,28 @@ namespace kvorum::sim {
 //   is removed may be the leader, or down. There are 1 to 7 voters at any time. A removed member answers
 //   nobody for long: it ends when it hears of its removal or is taken away, and where it is started once more
 //   it ends again.
+// - Single threads of a process may be slow, by up to seconds a turn, for a while.
+// - Disks may be full for a while: nothing gets longer there. The process ends as after any failed write, and
+//   its snapshots from others are refused; it comes back when there is room.
+// - Bits may flip in a sector of a log or snapshot file at rest, the database may be set back to an older
+// state
+//   while the log stays, and the log may be gone while the database stays. A member that starts from such
+//   files has all that it promised, as from a log that reaches back to where the database is, or from
+//   segments that are not needed any more; every other one has to refuse to start, and is replaced. As many
+//   at once as lost disks, which they are counted with. A whole sector at the end of the log that turns to
+//   zeros is not owed anything: it is what a write that never ended looks like.
+// - Wall clocks may jump by seconds or a day, forwards and backwards. Leases, elections and what is
+// acknowledged
+//   do not depend on them; ids of members and of requests are made with them, and stay unique.
+// - Members are taken to another release by restarts, one by one, up a minor release at a time, and down
+// again
+//   after the cluster was told to downgrade, which may be called off in the middle. In the end the cluster's
+//   version is that of the release all members have.
+// - Snapshots of the database are taken at any time, and read while the member goes on: each has the hash
+// that
+//   the members have at its revision. Members are defragmented at any time. The database of the simulation
+//   has no pages to be free in, so that this does nothing but run; backend/ tests it on the real one, where
+//   readers and the writer go on meanwhile and a crash leaves the old file or the new one.
 // - Disks may be lost: as many at once as leave most voters theirs, and no further one before the machines
 //   that lost theirs have been replaced. Such a machine comes back only as a new member, after the old one
 //   was removed: what a voter promised it cannot keep without its disk. A disk that is set back to an older
@@ -73,6 +95,16 @@ struct Plan {
   Instant transfer_every = 0;  ///< of the leadership
   Instant change_every = 0;    ///< of the membership
   Instant disk_loss_every = 0;
+  Instant full_every = 0;      ///< disks
+  Instant flip_every = 0;      ///< bits of files at rest
+  Instant set_back_every = 0;  ///< databases
+  Instant log_loss_every = 0;
+  Instant clock_jump_every = 0;  ///< wall clocks
+  Instant slow_every = 0;        ///< threads
+  Instant snapshot_every = 0;    ///< of the database, for an operator
+  Instant defragment_every = 0;
+  Instant upgrade_every = 0;           ///< of a member, or towards the next release
+  size_t first_release = 3;            ///< of Upgrades
   Instant commit_every = 100'000'000;  ///< of the databases
 
   /// A swarm: each seed has its own mixture of faults, sizes and manners.

@@ -12,6 +12,7 @@
 #include "sim/check/watch_checker.h"
 #include "sim/faults.h"
 #include "sim/stage.h"
+#include "sim/upgrades.h"
 
 namespace kvorum::sim {
 
@@ -32,13 +33,15 @@ class Run {
         on_phase_(on_phase),
         scheduler_(stage_.scheduler()),
         admin_(&stage_),
-        faults_(&stage_, &admin_) {}
+        upgrades_(&stage_, plan.first_release),
+        faults_(&stage_, &admin_, &upgrades_) {}
   ~Run() { stage_.EndAll(); }
 
   Result Play();
 
  private:
   bool AwaitHealth();
+  std::string Ailments();
   void Settle(Result* result);
   void Hash();
   void Check();
@@ -51,11 +54,14 @@ class Run {
   const PhaseObserver& on_phase_;
   Scheduler& scheduler_;
   Admin admin_;
+  Upgrades upgrades_;
   Faults faults_;
+  size_t hashes_ = 0;         // of the end
   Instant healthy_ = kNever;  // from when on the cluster was well again
 };
 
-/// Whether every member answers within the patience, and every machine is a member.
+/// Whether every member answers within the patience, and every machine is a member of
+/// the release where they all go.
 bool Run::AwaitHealth() {
   const Instant latest = scheduler_.now() + stage_.plan().patience;
   bool healthy = false;
@@ -69,10 +75,28 @@ bool Run::AwaitHealth() {
         if (answer.ok()) ++*answers;
       });
     }
+    upgrades_.Finish();
     scheduler_.RunUntil(std::min(latest, scheduler_.now() + kSecond));
-    healthy = *answers == stage_.present().size() && admin_.settled();
+    healthy = upgrades_.done() && *answers == stage_.present().size() && admin_.settled();
   }
   return healthy;
+}
+
+/// What keeps the cluster from being well.
+std::string Run::Ailments() {
+  std::string what = admin_.settled() ? "" : " the membership is not what it should be;";
+  if (!upgrades_.done()) what += " the members have not come to one release;";
+  for (Node* node : stage_.present()) {
+    if (!node->published()) {
+      what += fmt::format(" {} is {};", node->name(), node->up() ? "not published" : "down");
+      continue;
+    }
+    const cluster::Cluster& cluster = node->member()->cluster();
+    what += fmt::format(
+        " {} is of {} in a cluster of {}{};", node->name(), node->release(), cluster.version(),
+        cluster.downgrade().enabled ? ", going down to " + cluster.downgrade().target_version : "");
+  }
+  return what + " or not every member answers";
 }
 
 void Run::Settle(Result* result) {
@@ -124,6 +148,7 @@ void Run::Hash() {
   for (Node* node : stage_.present()) {
     node->member()->HashKv(0, [this, id = node->id()](absl::StatusOr<mvcc::HashResult> hash) {
       if (!hash.ok()) return;
+      ++hashes_;
       stage_.history().hashes.push_back({.member = id,
                                          .revision = hash->revision,
                                          .compact_revision = hash->compact_revision,
@@ -154,8 +179,7 @@ void Run::Check() {
                                  .healthy = healthy_,
                                  .end_of_run = scheduler_.now(),
                                  .every_index_told = true}));
-  if (stage_.history().hashes.size() != stage_.present().size())
-    violations().push_back("not every member gave its hash");
+  if (hashes_ != stage_.present().size()) violations().push_back("not every member gave its hash");
 }
 
 Result Run::Play() {
@@ -173,8 +197,8 @@ Result Run::Play() {
     healthy_ = scheduler_.now();
     if (!healthy && !scheduler_.stopped()) {
       result.verdict = Result::Verdict::kLiveness;
-      result.violations.push_back(fmt::format("not every member answers {} s after the last fault",
-                                              stage_.plan().patience / kSecond));
+      result.violations.push_back(
+          fmt::format("{} s after the last fault:{}", stage_.plan().patience / kSecond, Ailments()));
     }
   }
   if (!scheduler_.stopped() && result.verdict == Result::Verdict::kGood) Settle(&result);

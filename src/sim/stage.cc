@@ -41,6 +41,7 @@ Node& Stage::AddMachine(Node::Options options) {
   options.member.snapshot_count = plan_.snapshot_count;
   options.member.snapshot_catchup_entries = plan_.snapshot_catchup_entries;
   options.member.pre_vote = plan_.pre_vote;
+  if (!release_.empty()) options.member.release = release_;
   nodes_.push_back(std::make_unique<Node>(&scheduler_, &network_, std::move(options)));
   Node& node = *nodes_.back();
   present_.push_back(&node);
@@ -131,13 +132,23 @@ void Stage::Start(Node& node) {
   const absl::Status status = node.Start();
   Say("{} starts{}", node.name(), status.ok() ? "" : ": " + std::string(status.message()));
   if (status.ok()) {
+    suspects_.erase(node.id());
     truth_.Follow(node);
     v2_truth_.Follow(node);
     return;
   }
-  // The disk failed once more, or one that joins found nobody who could tell it what it has to know.
-  if (status.code() == absl::StatusCode::kInternal || node.IsJoining()) {
+  // The disk failed once more or is full, or one that joins found nobody who could tell it what it has to
+  // know.
+  const bool failed =
+      absl::IsInternal(status) || (absl::IsResourceExhausted(status) && node.disk().env().full());
+  if (failed || node.IsJoining()) {
     down_until_[&node] = scheduler_.now() + kSecond;
+    return;
+  }
+  if (IsSuspect(node)) {
+    suspects_.erase(node.id());
+    broken_.insert(node.id());
+    down_until_[&node] = kNever;
     return;
   }
   if (status == member::RemovedError()) {
@@ -169,6 +180,7 @@ void Stage::Retire(Node& node) {
   End(node, false);
   network_.Remove(node.id());
   broken_.erase(node.id());
+  suspects_.erase(node.id());
   std::erase(present_, &node);
 }
 
@@ -178,6 +190,13 @@ void Stage::LoseDisk(Node& node) {
   node.Wipe();
   broken_.insert(node.id());
   down_until_[&node] = kNever;
+}
+
+void Stage::HarmFiles(Node& node, absl::FunctionRef<void()> harm) {
+  End(node, true);
+  harm();
+  suspects_.insert(node.id());
+  down_until_[&node] = scheduler_.now() + scheduler_.Between(0, 5 * kSecond);
 }
 
 /// Whoever starts processes that end may do so with this one too.

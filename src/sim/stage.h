@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "fmt/format.h"
 #include "sim/client.h"
 #include "sim/history.h"
@@ -51,8 +52,16 @@ class Stage {
   void Retire(Node& node);
   /// The process dies, and what its disk holds is gone: it can be used again only as a new member.
   void LoseDisk(Node& node);
-  /// Its disk, or what was on it, is gone.
+  /// The process dies by a power cut and `harm` is done to its files: perhaps it does not start from them any
+  /// more, which is the end of this member.
+  void HarmFiles(Node& node, absl::FunctionRef<void()> harm);
+  /// Its disk is gone, or it does not start from what is there.
   bool IsBroken(const Node& node) const { return broken_.contains(node.id()); }
+  /// Its files were harmed, and it has not started since.
+  bool IsSuspect(const Node& node) const { return suspects_.contains(node.id()); }
+  bool has_suspects() const { return !suspects_.empty(); }
+  /// What machines that are set up from now on say that they are.
+  void SetRelease(std::string release) { release_ = std::move(release); }
 
   template <typename... Args>
   void Say(fmt::format_string<Args...> format, Args&&... args) {
@@ -110,6 +119,8 @@ class Stage {
   std::vector<std::unique_ptr<V2Watcher>> v2_watchers_;
   std::map<Node*, Instant> down_until_;  // looked up only
   std::set<MemberId> broken_;
+  std::set<MemberId> suspects_;
+  std::string release_;
   uint64_t kills_ = 0;
   Violations violations_;
 };

@@ -133,6 +133,7 @@ Operation::Request Requests::Next(int64_t last) {
   if (is(w.txn)) return Txn(last);
   etcdserverpb::CompactionRequest compact;
   compact.set_revision(std::max<int64_t>(1, last - static_cast<int64_t>(50 + random_.Below(200))));
+  compact.set_physical(random_.OneIn(1, 3));
   return compact;
 }
 

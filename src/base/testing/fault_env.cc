@@ -16,6 +16,10 @@ absl::Status NoSuchFile(std::string_view call, const std::string& path) {
   return absl::NotFoundError(fmt::format("{} {}: No such file or directory", call, path));
 }
 
+absl::Status NoSpace(std::string_view call, const std::string& path) {
+  return absl::ResourceExhaustedError(fmt::format("{} {}: No space left on device", call, path));
+}
+
 }  // namespace
 
 /// A file or a directory, by whatever names.
@@ -105,6 +109,12 @@ class FaultFile final : public WritableFile {
       node_->Write(position_, data);
       return status;
     }
+    const uint64_t room = node_->content.size() - std::min<uint64_t>(position_, node_->content.size());
+    if (env_->full_ && data.size() > room) {
+      data.resize(room);
+      node_->Write(position_, data);
+      return NoSpace("write", path_);
+    }
     node_->Write(position_, data);
     position_ += data.size();
     return absl::OkStatus();
@@ -130,6 +140,7 @@ class FaultFile final : public WritableFile {
     absl::MutexLock lock(&env_->mutex_);
     KVORUM_RETURN_IF_ERROR(CheckAlive());
     KVORUM_RETURN_IF_ERROR(env_->Begin(FaultEnv::Op::kAllocate));
+    if (env_->full_ && node_->content.size() < size) return NoSpace("fallocate", path_);
     if (node_->content.size() < size) node_->Resize(size);
     return absl::OkStatus();
   }
@@ -202,6 +213,16 @@ void FaultEnv::FailNth(Op op, uint64_t nth, absl::Status error) {
 void FaultEnv::StopAfter(uint64_t count) {
   absl::MutexLock lock(&mutex_);
   stop_at_ = total_ + count;
+}
+
+void FaultEnv::SetFull(bool full) {
+  absl::MutexLock lock(&mutex_);
+  full_ = full;
+}
+
+bool FaultEnv::full() const {
+  absl::MutexLock lock(&mutex_);
+  return full_;
 }
 
 void FaultEnv::ClearFaults() {
@@ -292,6 +313,7 @@ absl::StatusOr<std::unique_ptr<WritableFile>> FaultEnv::OpenForWriting(const std
   auto it = parent.first->names.find(parent.second);
   if (it == parent.first->names.end()) {
     if (create == Create::kNever) return NoSuchFile("open", path);
+    if (full_) return NoSpace("open", path);
     it = parent.first->names.emplace(parent.second, std::make_shared<Node>()).first;
   } else if (create == Create::kMustBeNew) {
     return absl::AlreadyExistsError(fmt::format("open {}: File exists", path));

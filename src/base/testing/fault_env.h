@@ -38,6 +38,10 @@ class FaultEnv final : public Env {
   /// After `count` more operations of whatever kind everything fails, as if the machine had stopped; a write
   /// that is cut off this way is still in flight, so that Crash may keep parts of it.
   void StopAfter(uint64_t count);
+  /// While the disk is full no file gets longer and none is made: "no space left on device". What has room in
+  /// its file already is written. It stays full over a crash.
+  void SetFull(bool full);
+  bool full() const;
   /// Forgets FailNth and StopAfter.
   void ClearFaults();
   /// Operations of this kind, and of all kinds, so far.
@@ -107,6 +111,7 @@ class FaultEnv final : public Env {
   mutable absl::Mutex mutex_;
   std::shared_ptr<Node> root_ ABSL_GUARDED_BY(mutex_);  // shared with open files
   uint64_t boot_ ABSL_GUARDED_BY(mutex_) = 0;           // counts crashes
+  bool full_ ABSL_GUARDED_BY(mutex_) = false;
   uint64_t total_ ABSL_GUARDED_BY(mutex_) = 0;
   std::array<uint64_t, kOps> counts_ ABSL_GUARDED_BY(mutex_){};
   std::array<std::optional<Fault>, kOps> faults_ ABSL_GUARDED_BY(mutex_);
