@@ -89,6 +89,13 @@ absl::StatusOr<From> FindSnapshot(const Options& options, const Layout& layout) 
     KVORUM_LOG(*options.wal.logger, kInfo, "No snapshot found. Recovering WAL from scratch!");
     return from;
   }
+  // But for the v2 store, which is in that file alone: one that was there and is damaged is missed.
+  const std::string broken = fmt::format("{}/{:016x}-{:016x}.snap.broken", layout.snap_dir,
+                                         newest->term.value(), newest->index.value());
+  if (options.wal.env->Exists(broken)) {
+    return absl::DataLossError(
+        fmt::format("the snapshot file {} is damaged, and there is no older one", broken));
+  }
   KVORUM_LOG(*options.wal.logger, kWarn, "found no file of the snapshot that the WAL notes",
              {"snapshot-index", newest->index.value()}, {"snap-dir", layout.snap_dir});
   from.record = *newest;

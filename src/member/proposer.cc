@@ -15,9 +15,9 @@ constexpr uint64_t kMaxApplyLag = 5000;
 Proposer::Proposer(MemberId id, const MemberOptions& options, const Ports& ports, SharedState* state,
                    Metrics* metrics)
     : options_(options), ports_(ports), state_(state), metrics_(metrics), id_prefix_(id.value() << 48) {
-  const auto since_epoch = ports.clock->WallNow().time_since_epoch();
-  const auto milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(since_epoch).count();
-  next_id_ = (static_cast<uint64_t>(milliseconds) << 8) + 1;
+  // By chance, not by the wall clock: one that shows the same time at each boot would give the ids of the last
+  // run once more, and whoever waits now would get the answer to what was asked then.
+  next_id_ = ports.random->Next();
 }
 
 absl::Status Proposer::CheckBacklog() const {

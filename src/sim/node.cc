@@ -48,6 +48,10 @@ absl::StatusOr<member::StartState> Node::StateFromDisk(std::unique_ptr<wal::Wal>
   const std::unique_ptr<member::PeerCalls> calls = network_->NewFirstCalls(options_.peer_url);
   options.calls = calls.get();
   KVORUM_ASSIGN_OR_RETURN(bootstrap::Prepared prepared, bootstrap::Prepare(options));
+  // Whoever was asked has not heard yet that the member at this URL was replaced. Started under the old id the
+  // process would soon be told that it was removed; the operator empties its disk and starts it once more.
+  if (prepared.start.id != id_)
+    return absl::FailedPreconditionError("the cluster knows this machine as another member");
   lock_ = std::move(prepared.lock);
   KVORUM_RETURN_IF_ERROR(FinishInstall(prepared.start));
   KVORUM_RETURN_IF_ERROR(bootstrap::Finish(options, *backend_, prepared));
@@ -98,8 +102,6 @@ absl::Status Node::Bring() {
   member::MemberOptions member_options = options_.member;
   member_options.name = options_.name;
   member_options.advertise_client_urls = {"http://" + options_.name + ":2379"};
-  if (start.id != id_)
-    return absl::FailedPreconditionError("the cluster knows this machine as another member");
   KVORUM_ASSIGN_OR_RETURN(member_, member::Member::Create(member_options, ports, std::move(start)));
   member_->Start([this] { ready_ = true; });
   return absl::OkStatus();

@@ -1,6 +1,6 @@
 #include "sim/node.h"
 
-#include <algorithm>
+#include <set>
 
 #include "gtest/gtest.h"
 #include "member/errors.h"
@@ -126,6 +126,26 @@ TEST(SimNode, AMemberDoesNotStartFromADatabaseThatTheLogDoesNotReachBackTo) {
   EXPECT_TRUE(node.Start().ok());
 }
 
+// The v2 store is nowhere else.
+TEST(SimNode, AMemberDoesNotStartWithoutItsSnapshotsWhereTheyAreDamaged) {
+  Group group(1, 10);
+  Node& node = *group.nodes[0];
+  for (int i = 0; i < 40; ++i) ASSERT_TRUE(group.Puts(node, "a"));
+  node.CommitDatabase();
+  node.Kill(false);
+  const std::string directory = "/data/member/snap/";
+  size_t flipped = 0;
+  const std::vector<std::string> names = node.disk().env().ListDirectory(directory).value();
+  for (const std::string& name : names) {
+    if (!name.ends_with(".snap")) continue;
+    node.disk().env().Flip(directory + name, 40, 1);
+    ++flipped;
+  }
+  ASSERT_GT(flipped, 0u);
+  EXPECT_TRUE(absl::IsDataLoss(node.Start()));
+  EXPECT_TRUE(absl::IsDataLoss(node.Start()));  // nor when it is tried again
+}
+
 TEST(SimNode, AMemberDoesNotStartWithADatabaseAndNoLog) {
   Group group(1);
   Node& node = *group.nodes[0];
@@ -155,6 +175,19 @@ TEST(SimNode, AFullDiskAcknowledgesNothingAndComesBack) {
   ASSERT_TRUE(node.Start().ok());
   group.scheduler.RunUntil(group.scheduler.now() + 5 * kSecond);
   EXPECT_TRUE(group.Puts(node, "b"));
+}
+
+TEST(SimNode, RequestsHaveNewIdsThoughTheWallClockShowsTheSameTimeAtEachStart) {
+  Group group(1);
+  Node& node = *group.nodes[0];
+  std::set<member::RequestId> ids;
+  for (int start = 0; start < 3; ++start) {
+    node.Kill(false);
+    node.clock().SetWallOffset(-group.scheduler.now());
+    ASSERT_TRUE(node.Start().ok());
+    for (int i = 0; i < 1000; ++i) EXPECT_TRUE(ids.insert(node.member()->NextRequestId()).second);
+    group.scheduler.RunUntil(group.scheduler.now() + 5 * kSecond);
+  }
 }
 
 TEST(SimNode, AWallClockThatJumpsEndsNoLease) {

@@ -88,6 +88,8 @@ void Upgrades::Cancel() {
   stage_.Say("{} is asked to downgrade no more", node.name());
   node.member()->ChangeDowngrade(member::Member::DowngradeAction::kCancel, "", MonotonicTime::max(),
                                  [](const absl::StatusOr<std::string>&) {});
+  // From now on nobody goes down any more: the cluster may be up again at any moment.
+  if (target_ + 1 < kReleases) ++target_;
 }
 
 void Upgrades::Finish() {
