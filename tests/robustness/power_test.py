@@ -36,12 +36,13 @@ class Member:
 
 
 class Disk:
-    """A data directory under the shim."""
+    """A data directory under the shim, in a folder that goes away with it."""
 
-    def __init__(self, folder):
-        self.data = os.path.join(folder, "data")
+    def __init__(self):
+        self.folder = tempfile.TemporaryDirectory(prefix="kvorum-power-")
+        self.data = os.path.join(self.folder.name, "data")
         os.mkdir(self.data)
-        self.faults = Faults(Member(folder))
+        self.faults = Faults(Member(self.folder.name))
 
     def run(self, script):
         """Lines of Python, in absolute paths below `here`; killed at their end. Their output."""
@@ -66,15 +67,8 @@ class Disk:
         return found
 
 
-def disk():
-    folder = tempfile.TemporaryDirectory(prefix="kvorum-power-")
-    made = Disk(folder.name)
-    made.keep = folder  # goes with the disk
-    return made
-
-
 def bytes_that_were_not_synced_are_lost():
-    d = disk()
+    d = Disk()
     d.run("f = put(here + '/a', b'one'); os.fsync(f); sync_names(here); os.write(f, b'two'); os.pwrite(f, b'O', 0)")
     assert d.content() == {"a": b"Onetwo"}
     assert d.cut() == {"a": b"one"}
@@ -83,7 +77,7 @@ def bytes_that_were_not_synced_are_lost():
 
 
 def a_kill_alone_loses_nothing_and_a_later_cut_all():
-    d = disk()
+    d = Disk()
     d.run("f = put(here + '/a', b'one'); os.fsync(f); sync_names(here); os.write(f, b'two')")
     d.run("f = os.open(here + '/a', os.O_WRONLY | os.O_APPEND); os.write(f, b'three')")
     assert d.content() == {"a": b"onetwothree"}
@@ -91,7 +85,7 @@ def a_kill_alone_loses_nothing_and_a_later_cut_all():
 
 
 def what_is_cut_off_comes_back():
-    d = disk()
+    d = Disk()
     d.run("f = put(here + '/a', b'123456'); os.fsync(f); sync_names(here); os.ftruncate(f, 2); os.write(f, b'x');"
           "put(here + '/a', b'', os.O_TRUNC)")
     assert d.content() == {"a": b""}
@@ -99,7 +93,7 @@ def what_is_cut_off_comes_back():
 
 
 def names_need_a_sync_of_their_directory():
-    d = disk()
+    d = Disk()
     d.run("os.fsync(put(here + '/a', b'a')); sync_names(here); os.fsync(put(here + '/b', b'b'));"
           "os.mkdir(here + '/c'); os.fsync(put(here + '/c/d', b'd')); sync_names(here + '/c')")
     assert sorted(d.content()) == ["a", "b", "c/d"]
@@ -107,7 +101,7 @@ def names_need_a_sync_of_their_directory():
 
 
 def what_was_renamed_or_removed_comes_back():
-    d = disk()
+    d = Disk()
     d.run("for n in 'abc': os.fsync(put(here + '/' + n, n.encode()))\n"
           "sync_names(here); os.rename(here + '/a', here + '/b'); os.unlink(here + '/c')")
     assert d.content() == {"b": b"a"}
@@ -115,14 +109,14 @@ def what_was_renamed_or_removed_comes_back():
 
 
 def a_directory_may_be_renamed_over_names_that_are_not_synced():
-    d = disk()
+    d = Disk()
     d.run("os.mkdir(here + '/t'); sync_names(here); os.fsync(put(here + '/t/a', b'a')); sync_names(here + '/t');"
           "os.fsync(put(here + '/t/b', b'b')); os.rename(here + '/t', here + '/u'); sync_names(here)")
     assert d.cut() == {"u/a": b"a"}
 
 
 def writes_that_wait_for_the_disk_stay():
-    d = disk()
+    d = Disk()
     d.run("put(here + '/a', b'1' * 8); os.fsync(put(here + '/a', b'1' * 8)); sync_names(here);"
           "put(here + '/a', b'22'); os.pwrite(os.open(here + '/a', os.O_WRONLY | os.O_DSYNC), b'3', 5)")
     assert d.content() == {"a": b"22111311"}
@@ -132,7 +126,7 @@ def writes_that_wait_for_the_disk_stay():
 def sectors_are_old_or_new():
     seen = set()
     for seed in range(8):
-        d = disk()
+        d = Disk()
         d.run("f = put(here + '/a', b'0' * 2048); os.fsync(f); sync_names(here); os.pwrite(f, b'1' * 1024, 512)")
         found = d.cut(torn=True, seed=seed)["a"]
         assert found[:512] == b"0" * 512 and found[1536:] == b"0" * 512
@@ -142,7 +136,7 @@ def sectors_are_old_or_new():
 
 
 def lies_lose_what_was_synced():
-    d = disk()
+    d = Disk()
     d.run("os.fsync(put(here + '/a', b'one')); sync_names(here)")
     d.faults["lie"] = 1
     d.run("f = os.open(here + '/a', os.O_WRONLY | os.O_APPEND); os.write(f, b'two'); os.fsync(f)")
@@ -150,7 +144,7 @@ def lies_lose_what_was_synced():
 
 
 def syncs_and_writes_fail_where_they_shall():
-    d = disk()
+    d = Disk()
     d.faults["scope"] = LOG
     d.faults["fail_syncs"] = 1
     attempt = """
