@@ -524,7 +524,11 @@ void RaftLoop::ShowState() {
   const raft::SoftState soft = node_->soft_state();
   const uint64_t term = node_->term().value();
   const bool leads = soft.role == raft::Role::kLeader;
-  state_->lone_leader_term.store(leads && AloneInCharge() ? term : 0, std::memory_order_release);
+  const uint64_t lone = leads && AloneInCharge() && !HasFollowers() ? term : 0;
+  if (lone != 0 && lone != state_->lone_leader_term.load(std::memory_order_relaxed)) {
+    state_->lone_from.store(node_->hard_state().commit.value(), std::memory_order_release);
+  }
+  state_->lone_leader_term.store(lone, std::memory_order_release);
   state_->role.store(soft.role, std::memory_order_release);
   state_->leader.store(soft.lead.value(), std::memory_order_release);
   state_->term.store(term, std::memory_order_release);

@@ -17,8 +17,10 @@ struct SharedState {
   std::atomic<uint64_t> vote{0};
   std::atomic<uint64_t> committed{0};
   std::atomic<raft::Role> role{raft::Role::kFollower};
-  /// The term in which this member leads as the only voter; 0: it does not.
+  /// The term in which this member leads and is the only one, without learners; 0: it does not.
   std::atomic<uint64_t> lone_leader_term{0};
+  /// What was committed when that began; written before it.
+  std::atomic<uint64_t> lone_from{0};
   /// When this member was last elected, as the clock's count; 0: never.
   std::atomic<int64_t> elected_at{0};
   /// When the leader known last became known, in Unix nanoseconds.
@@ -41,13 +43,17 @@ struct SharedState {
 
   /// True where a read may be answered from the store at once.
   ///
-  /// Such a read is linearizable. As the only voter this member commits alone, and a write is acknowledged
-  /// only after it was applied here: the store has every write that was acknowledged in this term. Those of
-  /// earlier terms and runs lie in the log before the term's first entry, which was applied. Nobody else can
-  /// have become leader without this member's vote, and the term is cleared before a vote leaves.
+  /// Such a read is linearizable. As the only member this one commits alone, and a write is acknowledged only
+  /// after it was applied here: the store has every write that was acknowledged since then. What others
+  /// acknowledged before they left was committed by then, and is applied. A learner is one who may
+  /// acknowledge: it may have applied its promotion, and what was committed behind it, before this member
+  /// has. Writes of earlier terms and runs lie in the log before the term's first entry, which was applied.
+  /// Nobody else can have become leader without this member's vote, and the term is cleared before a vote
+  /// leaves.
   bool ReadsAreConfirmed() const {
     const uint64_t lone = lone_leader_term.load(std::memory_order_acquire);
-    return lone != 0 && applied_leader_term.load(std::memory_order_acquire) == lone;
+    return lone != 0 && applied_leader_term.load(std::memory_order_acquire) == lone &&
+           applied.load(std::memory_order_acquire) >= lone_from.load(std::memory_order_acquire);
   }
 };
 

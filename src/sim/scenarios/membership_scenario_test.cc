@@ -132,5 +132,22 @@ TEST(MembershipScenario, AMemberThatCameByASnapshotJudgesEntriesAsTheOthersDo) {
   }
 }
 
+// A learner applies its promotion, and is asked as a voter, before the only voter there was has applied it:
+// that one may not answer reads from its store as if nobody else acknowledged writes.
+TEST(MembershipScenario, TheOnlyVoterReadsWhatAPromotedLearnerAcknowledged) {
+  Scene scene(1);
+  Node& leader = scene.node(0);
+  Node& learner = scene.Join(true);
+  scene.Let(kSecond);
+  leader.Slow(1, kSecond);  // applies late
+  leader.member()->PromoteMember(learner.id(), MonotonicTime::max(), [](const auto&) {});
+  ASSERT_TRUE(scene.Until([&] { return !learner.member()->cluster().IsLocalLearner(); }));
+  for (int i = 0; i < 10; ++i) {
+    const std::string value = fmt::format("{}", i);
+    scene.Put(learner, "a", value);
+    EXPECT_EQ(scene.Get(leader, "a"), value);
+  }
+}
+
 }  // namespace
 }  // namespace kvorum::sim
