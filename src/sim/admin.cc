@@ -79,10 +79,25 @@ void Admin::Reconcile() {
     broken = true;
     Replace(*node);
   }
+  PromoteOthers();
   while (!orders_.empty() && IsOver(orders_.front())) orders_.pop_front();
   settled_ =
       orders_.empty() && !broken && !stage_.has_suspects() && members_.size() == stage_.present().size();
   if (!orders_.empty() && !waiting_) Send(orders_.front());
+}
+
+/// There may be one learner at a time: who is one, perhaps by a late call, has to be promoted before the
+/// next.
+void Admin::PromoteOthers() {
+  if (!orders_.empty() && orders_.front().kind != Order::Kind::kAddLearner) return;
+  for (const cluster::Member& member : members_) {
+    const Node* const node = MachineOf(member.id);
+    if (!member.is_learner || node == nullptr || stage_.IsBroken(*node)) continue;
+    if (!orders_.empty() && orders_.front().url == member.peer_urls.front()) continue;
+    std::erase_if(orders_, [&](const Order& order) { return order.id == member.id; });
+    orders_.push_front({.kind = Order::Kind::kPromote, .id = member.id, .url = ""});
+    return;
+  }
 }
 
 /// Those that are no members any more may run until they hear of it, or somebody comes and takes them away.

@@ -44,6 +44,7 @@ class Admin {
   void Tick();
   void Look();
   void Reconcile();
+  void PromoteOthers();
   void TakeAwayRemoved();
   void Adopt(const cluster::Member& member);
   void Replace(Node& node);

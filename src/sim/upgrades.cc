@@ -15,6 +15,8 @@ struct Release {
 };
 constexpr std::array<Release, Upgrades::kReleases> kKnown = {
     {{"3.4.34", "3.4.0"}, {"3.5.21", "3.5.0"}, {"3.6.1", "3.6.0"}, {"3.7.1", "3.7.0"}}};
+/// Longer than any request lives.
+constexpr Instant kPatience = 12'000'000'000;
 
 }  // namespace
 
@@ -48,7 +50,7 @@ bool Upgrades::IsGoingDown() const {
 
 void Upgrades::Step() {
   // On the way down the cluster goes first.
-  if (!IsAgreed()) return;
+  if (scheduler_.now() < unclear_until_ || !IsAgreed()) return;
   stage_.SetRelease(std::string(kKnown[target_].server));
   const bool going_down = IsGoingDown();
   const std::vector<Node*>& nodes = stage_.present();
@@ -63,7 +65,7 @@ void Upgrades::Step() {
   if (target_ + 1 < kReleases && random.OneIn(2, 3)) {
     ++target_;
     stage_.Say("the members are to be of release {}", kKnown[target_].server);
-  } else if (target_ > 0) {
+  } else if (target_ > 0 && done()) {
     AskForDowngrade();
   }
 }
@@ -72,12 +74,14 @@ void Upgrades::AskForDowngrade() {
   Node& node = stage_.Any();
   if (!node.ready()) return;
   const size_t to = target_ - 1;
+  unclear_until_ = scheduler_.now() + kPatience;
   stage_.Say("{} is asked to downgrade to {}", node.name(), kKnown[to].cluster);
   node.member()->ChangeDowngrade(
       member::Member::DowngradeAction::kEnable, std::string(kKnown[to].cluster), MonotonicTime::max(),
       [this, to](const absl::StatusOr<std::string>& version) {
         stage_.Say("  it is told: {}", version.ok() ? *version : std::string(version.status().message()));
         if (version.ok() && target_ == to + 1) target_ = to;
+        if (version.ok() || absl::IsInvalidArgument(version.status())) unclear_until_ = 0;
       });
 }
 
@@ -93,6 +97,7 @@ void Upgrades::Cancel() {
 }
 
 void Upgrades::Finish() {
+  if (scheduler_.now() < unclear_until_) return;
   // What was asked for may be under way though nobody was told so.
   for (Node* node : stage_.present()) {
     if (!node->published() || !node->member()->cluster().downgrade().enabled) continue;
@@ -101,9 +106,16 @@ void Upgrades::Finish() {
                                     [&](const Release& release) { return release.cluster == target; });
     if (found != kKnown.end()) target_ = static_cast<size_t>(found - kKnown.begin());
   }
-  if (!IsAgreed()) return;
-  stage_.SetRelease(std::string(kKnown[target_].server));
   const std::vector<Node*> nodes = stage_.present();
+  if (!IsAgreed()) {
+    // The cluster goes down from the release of all its members, or not at all.
+    const bool can = target_ + 1 == kReleases || std::all_of(nodes.begin(), nodes.end(), [&](Node* node) {
+                       return node->release() == kKnown[target_ + 1].server;
+                     });
+    if (!can) Cancel();
+    return;
+  }
+  stage_.SetRelease(std::string(kKnown[target_].server));
   for (Node* node : nodes) {
     if (node->release() != kKnown[target_].server) Restart(*node);
   }

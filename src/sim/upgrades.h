@@ -32,6 +32,7 @@ class Upgrades {
   Stage& stage_;
   Scheduler& scheduler_;
   size_t target_;
+  Instant unclear_until_ = 0;  // a downgrade was asked for, and may yet begin
 };
 
 }  // namespace kvorum::sim

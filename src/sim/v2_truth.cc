@@ -91,8 +91,8 @@ void V2Truth::Follow(Node& node) {
 }
 
 void V2Truth::Watch(const std::shared_ptr<Follower>& follower) {
-  auto begun = follower->node->member()->v2_store().Watch({.path = "/", .recursive = true, .stream = true},
-                                                          follower.get());
+  auto begun = follower->node->running()->v2_store().Watch({.path = "/", .recursive = true, .stream = true},
+                                                           follower.get());
   follower->watcher = std::move(std::get<v2store::Store::WatchStart>(begun).watcher);
 }
 
