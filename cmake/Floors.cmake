@@ -49,5 +49,5 @@ set(KVORUM_USES_cmd_kvorumutl
 # Beside the floors: whole clusters in one thread.
 set(KVORUM_USES_sim_check "base;raft;mvcc;v2store;lease;cluster")
 set(KVORUM_USES_sim "sim_check;base;base_testing;raft;wal;snap;backend;mvcc;v2store;lease;cluster;member;bootstrap")
-set(KVORUM_USES_sim_scenarios "sim;base;raft;backend;mvcc;lease;cluster;member")
+set(KVORUM_USES_sim_scenarios "sim;sim_check;base;raft;backend;mvcc;lease;cluster;member")
 set(KVORUM_USES_cmd_kvorum_sim "base;sim;sim_check")

@@ -1,5 +1,6 @@
 #include "sim/disk.h"
 
+#include <algorithm>
 #include <limits>
 #include <utility>
 
@@ -22,6 +23,11 @@ Disk::~Disk() {
   if (alive_ != nullptr) *alive_ = false;
 }
 
+void Disk::Record(Recorder* recorder, MemberId member) {
+  recorder_ = recorder;
+  member_ = member;
+}
+
 void Disk::Attach(std::unique_ptr<wal::Wal> wal, std::string wal_dir, const std::string& snap_dir) {
   wal_ = std::move(wal);
   wal_dir_ = std::move(wal_dir);
@@ -29,6 +35,7 @@ void Disk::Attach(std::unique_ptr<wal::Wal> wal, std::string wal_dir, const std:
   snapshotter_ = std::make_unique<snap::Snapshotter>(&env_, snap_dir, &NullLogger(), nullptr);
   failure_ = absl::OkStatus();
   release_ = raft::Index(0);
+  unsynced_ = 0;
   alive_ = std::make_shared<bool>(true);
 }
 
@@ -127,6 +134,7 @@ Instant Disk::SyncTime() {
 }
 
 void Disk::Enqueue(Write write) {
+  recorder_->Handed(member_, write);
   waiting_.push_back(std::move(write));
   if (under_way_.empty()) Begin();
 }
@@ -150,10 +158,23 @@ absl::Status Disk::WriteOut(std::vector<Write>& writes) {
   return wal_->Save(batches);
 }
 
+bool Disk::LogIsDurable() {
+  const absl::StatusOr<std::vector<std::string>> names = env_.ListDirectory(wal_dir_);
+  return names.ok() && std::all_of(names->begin(), names->end(), [this](const std::string& name) {
+           return !name.ends_with(".wal") || env_.IsDurable(wal_dir_ + "/" + name);
+         });
+}
+
 void Disk::Finish() {
   const bool failed_before = !failure_.ok();
   if (!failed_before) failure_ = WriteOut(under_way_);
   std::vector<Write> finished = std::exchange(under_way_, {});
+  unsynced_ += finished.size();
+  if (!failure_.ok()) {
+    recorder_->SyncFailed(member_);
+  } else if (LogIsDurable()) {
+    recorder_->Synced(member_, std::exchange(unsynced_, 0));
+  }
   for (Write& write : finished) {
     if (failure_.ok()) ++acknowledged_;
     broke_promise_ = broke_promise_ || (failed_before && failure_.ok());

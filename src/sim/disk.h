@@ -8,6 +8,7 @@
 #include "backend/memory_backend.h"
 #include "base/testing/fault_env.h"
 #include "member/ports.h"
+#include "sim/recorder.h"
 #include "sim/scheduler.h"
 #include "snap/snapshotter.h"
 #include "wal/wal.h"
@@ -30,6 +31,9 @@ class Disk final : public wal::LogStorage, public member::SnapshotStorage {
  public:
   Disk(Scheduler* scheduler, DiskManner manner);
   ~Disk() override;
+
+  /// From now on what is written here is noted as that member's.
+  void Record(Recorder* recorder, MemberId member);
 
   testing::FaultEnv& env() { return env_; }
   DiskManner& manner() { return manner_; }
@@ -72,6 +76,8 @@ class Disk final : public wal::LogStorage, public member::SnapshotStorage {
   void Begin();
   void Finish();
   absl::Status WriteOut(std::vector<Write>& writes);
+  /// What was written of the log is on the disk, by what the file system says.
+  bool LogIsDurable();
   Instant SyncTime();
   /// Runs `task` later, unless the process is gone by then.
   void Later(Instant delay, Scheduler::Task task);
@@ -84,12 +90,15 @@ class Disk final : public wal::LogStorage, public member::SnapshotStorage {
   std::string snap_dir_;
   uint64_t acknowledged_ = 0;
   bool broke_promise_ = false;
+  Recorder* recorder_ = nullptr;
+  MemberId member_;
 
   // Of the process that runs.
   std::unique_ptr<wal::Wal> wal_;
   std::unique_ptr<snap::Snapshotter> snapshotter_;
   std::deque<Write> waiting_;
   std::vector<Write> under_way_;
+  size_t unsynced_ = 0;  // of what was written, in writes
   raft::Index release_;
   absl::Status failure_;
   std::shared_ptr<bool> alive_;  // shared with what will happen

@@ -161,7 +161,7 @@ struct AppliedEntry {
   How how = How::kEntry;
   uint64_t index = 0;
   uint64_t term = 0;
-  uint64_t content = 0;        ///< kEntry: a hash of the entry's bytes
+  uint64_t content = 0;        ///< kEntry: a hash of what applying it wrote to the database
   uint64_t durable_index = 0;  ///< kStart: what the disk was known to have by then; 0: not known
 };
 
@@ -177,16 +177,33 @@ struct HashAt {
 struct DurabilityEvent {
   enum class Kind : uint8_t {
     kStarted,       ///< `index`, `term` and `vote`: what it read from its disk
+    kReplaced,      ///< gave its log what replaces everything behind `index`; not synced yet
     kSynced,        ///< the log is on the disk up to `index`, and so is the hard state
     kSyncFailed,    ///< a write or sync of the log failed
-    kAcknowledged,  ///< told the leader of `term`, or counted itself as that leader, that it has `index`
-    kVoted,         ///< told `vote`, or counted for itself, that it votes for it in `term`
+    kAcknowledged,  ///< told the leader of `term` that it has `index`, or applied that entry, of `term`
+    kVoted,         ///< told `vote` that it votes for it in `term`, or led that term by its own vote
   };
   MemberId member;
   Kind kind = Kind::kStarted;
   uint64_t index = 0;
   uint64_t term = 0;
   uint64_t vote = 0;
+};
+
+/// A step in the life of a member's log, or in what its member says as a leader.
+struct LogEvent {
+  enum class Kind : uint8_t {
+    kStarted,    ///< the member starts with a log that begins behind entry `index`, of `entry_term`
+    kWrote,      ///< an entry is put at `index`, and whatever was there or behind it is gone
+    kInstalled,  ///< a snapshot up to `index` is taken: of a log that has that entry nothing is gone
+    kLed,        ///< a leader's message of `term` left, by which everything up to `index` is committed
+  };
+  MemberId member;
+  Kind kind = Kind::kStarted;
+  uint64_t term = 0;  ///< the member's
+  uint64_t index = 0;
+  uint64_t entry_term = 0;
+  uint64_t content = 0;  ///< kWrote: a hash of the entry's type and bytes
 };
 
 /// Everything that one run left, for the checkers.
@@ -201,6 +218,7 @@ struct History {
   std::vector<AppliedEntry> applied;  ///< each member's in its order
   std::vector<HashAt> hashes;
   std::vector<DurabilityEvent> durability;  ///< each member's in its order
+  std::vector<LogEvent> logs;               ///< of all members, in order
 };
 
 /// What a checker found wrong, each a line that names the operations; empty: nothing.

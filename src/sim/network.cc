@@ -59,6 +59,7 @@ class Network::Transport final : public member::PeerTransport {
   void Send(std::vector<raft::Message> messages) override {
     for (raft::Message& message : messages) {
       const uint64_t to = message.to.value();
+      network_->recorder_->Sent(message);
       if (!peers_.contains(to) && !heard_from_.contains(to)) continue;
       ++network_->messages_;
       if (network_->changes_ && !network_->Meet(local_, to)) {
@@ -85,6 +86,7 @@ class Network::Transport final : public member::PeerTransport {
   }
 
   void SendSnapshot(member::OutgoingSnapshot snapshot) override {
+    network_->recorder_->Sent(snapshot.message);
     ++network_->snapshots_;
     const uint64_t to = snapshot.message.to.value();
     auto report = std::make_shared<Report>(network_, local_, to, network_->MemberAt(local_));

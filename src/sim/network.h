@@ -13,6 +13,7 @@
 #include "member/member.h"
 #include "member/ports.h"
 #include "sim/node_clock.h"
+#include "sim/recorder.h"
 #include "sim/scheduler.h"
 
 namespace kvorum::sim {
@@ -43,7 +44,8 @@ class Machine {
 /// The wire between all machines, and the questions that members ask each other over it. One thread.
 class Network {
  public:
-  Network(Scheduler* scheduler, NetworkManner manner) : scheduler_(scheduler), manner_(manner) {}
+  Network(Scheduler* scheduler, NetworkManner manner, Recorder* recorder)
+      : scheduler_(scheduler), manner_(manner), recorder_(recorder) {}
 
   void Add(MemberId id, Machine* machine) { machines_[id.value()] = machine; }
   /// Nobody is there any more. REQUIRES: no process runs there
@@ -51,6 +53,8 @@ class Network {
   /// From now on members may be removed or move: the wire looks at who somebody is and where.
   void ExpectChanges() { changes_ = true; }
   NetworkManner& manner() { return manner_; }
+  /// Notes what passes here.
+  Recorder* recorder() { return recorder_; }
 
   /// The ports of one process at that machine, until they are destroyed.
   std::unique_ptr<member::PeerTransport> NewTransport(MemberId local);
@@ -93,6 +97,7 @@ class Network {
 
   Scheduler* const scheduler_;
   NetworkManner manner_;
+  Recorder* const recorder_;
   std::map<uint64_t, Machine*> machines_;
   std::set<Link> cut_;
   std::map<Link, Instant> last_arrival_;

@@ -48,13 +48,18 @@ absl::StatusOr<member::StartState> Node::StateFromDisk(std::unique_ptr<wal::Wal>
   const std::unique_ptr<member::PeerCalls> calls = network_->NewFirstCalls(options_.peer_url);
   options.calls = calls.get();
   KVORUM_ASSIGN_OR_RETURN(bootstrap::Prepared prepared, bootstrap::Prepare(options));
-  // Whoever was asked has not heard yet that the member at this URL was replaced. Started under the old id the
-  // process would soon be told that it was removed; the operator empties its disk and starts it once more.
+  // Whoever was asked has not heard yet that the member at this URL was replaced. Started under the old id
+  // the process would soon be told that it was removed; the operator empties its disk and starts it once
+  // more.
   if (prepared.start.id != id_)
     return absl::FailedPreconditionError("the cluster knows this machine as another member");
   lock_ = std::move(prepared.lock);
+  const uint64_t applied = backend_->applied().index;
   KVORUM_RETURN_IF_ERROR(FinishInstall(prepared.start));
   KVORUM_RETURN_IF_ERROR(bootstrap::Finish(options, *backend_, prepared));
+  network_->recorder()->Started(id_, *prepared.start.log, applied, durable_);
+  const backend::AppliedPosition now = backend_->applied();
+  if (now.index != applied) network_->recorder()->Installed(id_, now.index, now.term);
   *wal = std::move(prepared.wal);
   return std::move(prepared.start);
 }
@@ -75,6 +80,7 @@ absl::Status Node::Bring() {
   std::unique_ptr<wal::Wal> wal;
   KVORUM_ASSIGN_OR_RETURN(member::StartState start, StateFromDisk(&wal));
   const bootstrap::Layout layout = bootstrap::LayoutOf(kDataDirectory, "");
+  disk_.Record(network_->recorder(), id_);
   disk_.Attach(std::move(wal), layout.wal_dir, layout.snap_dir);
 
   raft_ = std::make_unique<SimExecutor>(scheduler_, &clock_);
@@ -85,13 +91,15 @@ absl::Status Node::Bring() {
   transport_ = network_->NewTransport(id_);
   calls_ = network_->NewCalls(id_, &clock_);
   if (options_.wrap_database) wrapped_ = options_.wrap_database(backend_.get());
+  database_ = std::make_unique<RecordingBackend>(wrapped_ != nullptr ? wrapped_.get() : backend_.get(),
+                                                 network_->recorder(), id_, &durable_);
   const member::Ports ports = {.clock = &clock_,
                                .raft_executor = raft_.get(),
                                .apply_executor = apply_.get(),
                                .background_executor = background_.get(),
                                .log = &disk_,
                                .snapshots = &disk_,
-                               .backend = wrapped_ != nullptr ? wrapped_.get() : backend_.get(),
+                               .backend = database_.get(),
                                .transport = transport_.get(),
                                .calls = calls_.get(),
                                .random = random_.get(),
@@ -128,6 +136,7 @@ void Node::Kill(bool power_cut) {
   background_.reset();
   disk_.Detach(true, power_cut);
   member_.reset();
+  database_.reset();
   wrapped_.reset();
   lock_.reset();
   metrics_.reset();
@@ -160,7 +169,11 @@ void Node::Slow(size_t thread, Instant lag) {
 
 void Node::CommitDatabase() {
   if (!up()) return;
-  if (!disk_.env().full()) return backend_->CommitNow();
+  if (!disk_.env().full()) {
+    backend_->CommitNow();
+    durable_ = backend_->applied().index;
+    return;
+  }
   if (fatal_.ok()) fatal_ = absl::ResourceExhaustedError("the database cannot be committed: no space");
 }
 
@@ -169,11 +182,13 @@ void Node::Wipe() {
   disk_.Wipe();
   has_run_ = false;
   backend_ = backend::MemoryBackend::Create();
+  durable_ = 0;
 }
 
 void Node::PutDatabase(std::unique_ptr<backend::MemoryBackend> database) {
   KVORUM_CHECK(!up());
   backend_ = std::move(database);
+  durable_ = backend_->applied().index;
 }
 
 }  // namespace kvorum::sim

@@ -12,6 +12,7 @@
 #include "sim/executor.h"
 #include "sim/network.h"
 #include "sim/node_clock.h"
+#include "sim/recording_backend.h"
 
 namespace kvorum::sim {
 
@@ -113,6 +114,7 @@ class Node final : public Machine {
   std::unique_ptr<backend::MemoryBackend> backend_;
   uint64_t starts_ = 0;
   bool has_run_ = false;
+  uint64_t durable_ = 0;  // the database had everything up to this index on its disk
 
   // Of the process.
   std::unique_ptr<SimExecutor> raft_;
@@ -123,6 +125,7 @@ class Node final : public Machine {
   std::unique_ptr<member::PeerTransport> transport_;
   std::unique_ptr<member::PeerCalls> calls_;
   std::unique_ptr<backend::Backend> wrapped_;
+  std::unique_ptr<RecordingBackend> database_;  // as the member sees it
   std::unique_ptr<FileLock> lock_;
   bool paused_ = false;
   bool ready_ = false;

@@ -14,7 +14,7 @@ constexpr Instant kSecond = 1'000'000'000;
 /// Machines alone, with nobody who looks after them.
 struct Group {
   explicit Group(uint64_t members, uint64_t snapshot_count = 10'000)
-      : scheduler(1), network(&scheduler, NetworkManner()) {
+      : scheduler(1), network(&scheduler, NetworkManner(), &recorder) {
     Node::Options options;
     options.member.snapshot_count = snapshot_count;
     options.member.snapshot_catchup_entries = 5;
@@ -43,6 +43,8 @@ struct Group {
   }
 
   Scheduler scheduler;
+  History history;
+  Recorder recorder{&history};
   Network network;
   std::vector<std::unique_ptr<Node>> nodes;
 };

@@ -8,6 +8,7 @@
 #include "sim/check/kv_checker.h"
 #include "sim/check/lease_checker.h"
 #include "sim/check/member_checker.h"
+#include "sim/check/raft_checker.h"
 #include "sim/check/v2_checker.h"
 #include "sim/check/watch_checker.h"
 #include "sim/faults.h"
@@ -171,7 +172,6 @@ void Run::Check() {
                    .disturbances = {{.begin = 0, .end = healthy_}},
                    .request_lifetime = 10 * kSecond,
                    .end_of_run = scheduler_.now()}));
-  add(CheckMembers(stage_.history()));
   add(CheckV2(stage_.history(), {.unix_at_start = NodeClock::kEpoch,
                                  .clock_ahead = stage_.clock_ahead(),
                                  .clock_behind = stage_.clock_behind(),
@@ -204,7 +204,8 @@ Result Run::Play() {
   if (!scheduler_.stopped() && result.verdict == Result::Verdict::kGood) Settle(&result);
   Begin(Phase::kChecks);
 
-  for (const Violations& more : {stage_.truth().violations(), stage_.v2_truth().violations()}) {
+  for (const Violations& more : {stage_.truth().violations(), stage_.v2_truth().violations(),
+                                 CheckRaft(stage_.history()), CheckMembers(stage_.history())}) {
     violations().insert(violations().end(), more.begin(), more.end());
   }
   if (result.verdict == Result::Verdict::kGood && !scheduler_.stopped()) Check();

@@ -18,7 +18,7 @@ Stage::Stage(uint64_t seed, const Plan& plan, const Observer& observer)
     : plan_(plan),
       observer_(observer),
       scheduler_(seed),
-      network_(&scheduler_, plan.network),
+      network_(&scheduler_, plan.network, &recorder_),
       truth_(&scheduler_),
       v2_truth_(&scheduler_) {}
 

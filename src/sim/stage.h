@@ -106,10 +106,11 @@ class Stage {
   const Plan& plan_;
   const Observer& observer_;
   Scheduler scheduler_;
+  History history_;
+  Recorder recorder_{&history_};
   Network network_;
   Truth truth_;
   V2Truth v2_truth_;
-  History history_;
   std::vector<std::unique_ptr<Node>> nodes_;
   std::vector<Node*> present_;
   std::vector<std::unique_ptr<Client>> clients_;

@@ -270,6 +270,15 @@ void FaultEnv::Put(const std::string& path, std::string content) {
   parent->first->synced_names[parent->second] = node;
 }
 
+bool FaultEnv::IsDurable(const std::string& path) {
+  absl::MutexLock lock(&mutex_);
+  const std::shared_ptr<Node> node = Find(path);
+  KVORUM_CHECK(node != nullptr && !node->is_directory, "no file {}", path);
+  const auto parent = Parent(path);
+  const auto name = parent->first->synced_names.find(parent->second);
+  return node->unsynced.empty() && name != parent->first->synced_names.end() && name->second == node;
+}
+
 std::string FaultEnv::Get(const std::string& path) {
   absl::MutexLock lock(&mutex_);
   const std::shared_ptr<Node> node = Find(path);

@@ -70,6 +70,8 @@ class FaultEnv final : public Env {
   void Flip(const std::string& path, uint64_t offset, uint8_t mask);
   /// Replaces the file, durably.
   void Put(const std::string& path, std::string content);
+  /// Whether a crash now would leave the file as it is, under this name. REQUIRES: the file exists
+  bool IsDurable(const std::string& path);
   /// The file's content as a reader sees it; REQUIRES: the file exists
   std::string Get(const std::string& path);
 

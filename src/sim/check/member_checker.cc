@@ -6,23 +6,10 @@
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
+#include "sim/check/reports.h"
 
 namespace kvorum::sim {
 namespace {
-
-/// Gathers violations, of one kind no more than tell what is wrong: after a divergence every entry differs.
-class Reports {
- public:
-  template <typename... Args>
-  void Add(fmt::format_string<Args...> format, Args&&... args) {
-    constexpr size_t kMost = 10;
-    if (violations_.size() < kMost) violations_.push_back(fmt::format(format, std::forward<Args>(args)...));
-  }
-  Violations Take() { return std::move(violations_); }
-
- private:
-  Violations violations_;
-};
 
 Violations CheckAgreement(const std::vector<AppliedEntry>& applied) {
   Reports reports;
@@ -111,21 +98,29 @@ class Durability {
   void Take(const DurabilityEvent& event, Reports* reports) {
     switch (event.kind) {
       case DurabilityEvent::Kind::kStarted:
+        Started(event, reports);
         failed_ = false;
+        furthest_ = 0;
         [[fallthrough]];
       case DurabilityEvent::Kind::kSynced:
         if (failed_)
           reports->Add("member {:x} wrote to its log after a write of it had failed", event.member.value());
         index_ = event.index;
+        kept_ = event.index;
+        furthest_ = std::max(furthest_, event.index);
         term_ = event.term;
         vote_ = event.vote;
+        return;
+      case DurabilityEvent::Kind::kReplaced:
+        kept_ = std::min(kept_, event.index);
         return;
       case DurabilityEvent::Kind::kSyncFailed:
         failed_ = true;
         return;
       case DurabilityEvent::Kind::kAcknowledged:
         if (failed_) return Failed(event, reports);
-        if (event.index > index_ || event.term > term_) {
+        // A promise of an earlier term is the old leader's, who can do nothing with what was replaced since.
+        if (event.index > (event.term < term_ ? furthest_ : index_) || event.term > term_) {
           reports->Add("member {:x} told that it has entry {} in term {}, with {} and term {} on its disk",
                        event.member.value(), event.index, event.term, index_, term_);
         }
@@ -155,8 +150,25 @@ class Durability {
         event.term);
   }
 
+  void Started(const DurabilityEvent& event, Reports* reports) const {
+    if (event.index < kept_) {
+      reports->Add("member {:x} started with a log up to {}, although it had {} on its disk",
+                   event.member.value(), event.index, kept_);
+    }
+    const bool other_vote = event.term == term_ && vote_ != 0 && event.vote != vote_;
+    if (event.term < term_ || other_vote) {
+      reports->Add(
+          "member {:x} started with a vote for {:x} in term {}, although it had one for {:x} in term {} on "
+          "its "
+          "disk",
+          event.member.value(), event.vote, event.term, vote_, term_);
+    }
+  }
+
   bool failed_ = false;
   uint64_t index_ = 0;
+  uint64_t kept_ = 0;      // of that: what writes under way do not replace
+  uint64_t furthest_ = 0;  // `index_` ever was in this life
   uint64_t term_ = 0;
   uint64_t vote_ = 0;
   absl::flat_hash_map<uint64_t, uint64_t> votes_;  // by term, across restarts

@@ -143,5 +143,37 @@ TEST_F(MemberChecker, CatchesWordsAfterAFailedSync) {
   ExpectCaught("member 1 wrote to its log after a write of it had failed");
 }
 
+TEST_F(MemberChecker, FindsWhatARestartLost) {
+  Disk(Kind::kStarted, 0, 0);
+  Disk(Kind::kSynced, 5, 2, 7);
+  Disk(Kind::kStarted, 4, 2, 7);
+  ExpectCaught("started with a log up to 4, although it had 5 on its disk");
+}
+
+TEST_F(MemberChecker, FindsAVoteThatARestartLost) {
+  Disk(Kind::kStarted, 0, 0);
+  Disk(Kind::kSynced, 5, 2, 7);
+  Disk(Kind::kStarted, 5, 2, 0);
+  ExpectCaught("started with a vote for 0 in term 2, although it had one for 7 in term 2");
+}
+
+TEST_F(MemberChecker, LetsAWriteUnderWayReplaceWhatWasSynced) {
+  Disk(Kind::kStarted, 0, 0);
+  Disk(Kind::kSynced, 5, 2, 7);
+  Disk(Kind::kReplaced, 3, 0);
+  Disk(Kind::kStarted, 4, 3, 0);
+  ExpectNothing();
+}
+
+TEST_F(MemberChecker, LetsAPromiseOfAnEarlierTermBeLate) {
+  Disk(Kind::kStarted, 0, 0);
+  Disk(Kind::kSynced, 5, 2, 7);
+  Disk(Kind::kSynced, 3, 3, 0);
+  Disk(Kind::kAcknowledged, 5, 2);
+  ExpectNothing();
+  Disk(Kind::kAcknowledged, 5, 3);
+  ExpectCaught("entry 5 in term 3");
+}
+
 }  // namespace
 }  // namespace kvorum::sim

@@ -5,6 +5,8 @@
 
 #include "base/check.h"
 #include "fmt/format.h"
+#include "sim/check/member_checker.h"
+#include "sim/check/raft_checker.h"
 #include "sim/truth.h"
 
 namespace kvorum::sim {
@@ -18,7 +20,7 @@ std::string UrlOf(size_t i) { return fmt::format("http://m{}:2380", i); }
 
 }  // namespace
 
-Scene::Scene(Options options) : options_(std::move(options)), network_(&scheduler_, {}) {
+Scene::Scene(Options options) : options_(std::move(options)), network_(&scheduler_, {}, &recorder_) {
   std::map<std::string, std::vector<std::string>> cluster;
   for (size_t i = 1; i <= options_.members; ++i) cluster[fmt::format("m{}", i)] = {UrlOf(i)};
   for (size_t i = 1; i <= options_.members; ++i) {
@@ -38,6 +40,9 @@ Scene::Scene(Options options) : options_(std::move(options)), network_(&schedule
 
 Scene::~Scene() {
   for (auto& node : nodes_) node->Kill(false);
+  for (const Violations& found : {CheckRaft(history_), CheckMembers(history_)}) {
+    KVORUM_CHECK(found.empty(), "{}", found.front());
+  }
 }
 
 void Scene::Supervise() {

@@ -84,6 +84,8 @@ class Scene {
 
   const Options options_;
   Scheduler scheduler_{1};
+  History history_;
+  Recorder recorder_{&history_};
   Network network_;
   std::vector<std::unique_ptr<Node>> nodes_;
   std::vector<Node*> present_;
