@@ -9,6 +9,7 @@
 #include "backend/backend_format.h"
 #include "backend/memory_table.h"
 #include "base/check.h"
+#include "base/planted_bug.h"
 
 namespace kvorum::backend {
 namespace {
@@ -207,7 +208,7 @@ class MemoryBackendImpl final : public MemoryBackend {
   /// Everything but what belongs to an entry that has no end yet.
   void CommitLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (std::exchange(applied_more_, false)) {
-      committed_position_ = applied_;
+      if (!IsPlanted(PlantedBug::kPositionNotCommitted)) committed_position_ = applied_;
       ChangeLocked(Bucket::kMeta, Bytes::Copy(kConsistentIndexKey), BigEndian64(applied_.index));
       ChangeLocked(Bucket::kMeta, Bytes::Copy(kTermKey), BigEndian64(applied_.term));
       if (in_entry_) undo_.resize(undo_.size() - 2);

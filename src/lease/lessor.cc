@@ -9,6 +9,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/synchronization/mutex.h"
 #include "base/check.h"
+#include "base/planted_bug.h"
 #include "base/status.h"
 #include "lease/due_queue.h"
 #include "lease/lease_format.h"
@@ -196,7 +197,7 @@ absl::StatusOr<std::vector<std::string>> LessorImpl::KeysOf(LeaseId id) const {
 absl::Status LessorImpl::Remove(LeaseId id) {
   absl::MutexLock lock(&mutex_);
   if (leases_.erase(id) == 0) return NotFoundError();  // the queues notice when they come to it
-  backend_.Delete(Bucket::kLease, StoredLeaseKey(id));
+  if (!IsPlanted(PlantedBug::kLeaseRevived)) backend_.Delete(Bucket::kLease, StoredLeaseKey(id));
   metrics_.revoked.Add();
   return absl::OkStatus();
 }
@@ -350,7 +351,8 @@ void LessorImpl::Promote(std::chrono::nanoseconds extend) {
   ends.reserve(leases_.size());
   std::vector<DueQueue::Entry> checkpoints;
   for (auto& [id, lease] : leases_) {
-    const int64_t end = AddSaturated(now, AddSaturated(lease.TtlForPromotion() * kSecond, extend.count()));
+    int64_t end = AddSaturated(now, AddSaturated(lease.TtlForPromotion() * kSecond, extend.count()));
+    if (IsPlanted(PlantedBug::kLeaseNotExtended)) end = std::max(now, lease.expiry());
     ends.push_back({.when_ns = end, .id = id});
     lease.checkpoint_ns = kNotQueued;
     if (!NeedsCheckpoints(lease)) continue;

@@ -1,9 +1,11 @@
 #include "member/entry_applier.h"
 
+#include <algorithm>
 #include <charconv>
 #include <utility>
 
 #include "base/check.h"
+#include "base/planted_bug.h"
 #include "base/status.h"
 #include "base/version.h"
 #include "base/wire.h"
@@ -197,7 +199,9 @@ absl::StatusOr<KvReply> EntryApplier::GrantLease(const EntryView& entry) {
 absl::StatusOr<KvReply> EntryApplier::RevokeLease(const EntryView& entry) {
   KVORUM_ASSIGN_OR_RETURN(const auto request, Decode<etcdserverpb::LeaseRevokeRequest>(entry));
   const LeaseId id(request.id());
-  KVORUM_ASSIGN_OR_RETURN(const std::vector<std::string> keys, parts_.lessor->KeysOf(id));
+  KVORUM_ASSIGN_OR_RETURN(std::vector<std::string> keys, parts_.lessor->KeysOf(id));
+  const bool odd = parts_.cluster->local().value() % 2 != 0;
+  if (IsPlanted(PlantedBug::kRevokeOrder) && odd) std::reverse(keys.begin(), keys.end());
   if (!keys.empty()) {
     std::unique_ptr<mvcc::WriteTxn> txn = parts_.store->Begin();
     for (const std::string& key : keys) txn->DeleteRange({.key = key, .end = {}});

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "base/planted_bug.h"
 #include "member/errors.h"
 
 namespace kvorum::member {
@@ -62,7 +63,8 @@ void LeaseRequests::AskHere(RequestPtr<T> request) {
     TryAgain(std::move(request), ending ? TimeoutError() : answer.status());
   };
   // `confirmed` is taken only where it is to be called later.
-  if (member_.ConfirmRead(deadline, &confirmed)) confirmed(absl::OkStatus());
+  const bool sure = IsPlanted(PlantedBug::kRenewalUnconfirmed) || member_.ConfirmRead(deadline, &confirmed);
+  if (sure) confirmed(absl::OkStatus());
 }
 
 template <typename T>

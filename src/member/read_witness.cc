@@ -1,5 +1,7 @@
 #include "member/read_witness.h"
 
+#include "base/planted_bug.h"
+
 #include <algorithm>
 
 namespace kvorum::member {
@@ -10,7 +12,8 @@ constexpr size_t kMostVoters = 3;
 std::vector<raft::NodeId> PartnersOf(raft::NodeId self, const raft::ConfState& conf) {
   std::vector<raft::NodeId> partners = conf.voters;
   const auto own = std::find(partners.begin(), partners.end(), self);
-  if (own == partners.end() || partners.size() > kMostVoters || !conf.voters_outgoing.empty()) return {};
+  const bool many = partners.size() > kMostVoters && !IsPlanted(PlantedBug::kWitnessMinority);
+  if (own == partners.end() || many || !conf.voters_outgoing.empty()) return {};
   partners.erase(own);
   return partners;
 }

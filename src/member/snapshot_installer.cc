@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/planted_bug.h"
 #include "base/status.h"
 
 namespace kvorum::member {
@@ -54,7 +55,7 @@ void SnapshotInstaller::TakeOver(const std::shared_ptr<Job>& job, absl::Status s
 }
 
 absl::Status SnapshotInstaller::Reload(const raft::Snapshot& snapshot) {
-  KVORUM_RETURN_IF_ERROR(parts_.lessor->Reload());
+  if (!IsPlanted(PlantedBug::kSnapshotKeepsLeases)) KVORUM_RETURN_IF_ERROR(parts_.lessor->Reload());
   KVORUM_RETURN_IF_ERROR(parts_.store->Reload());
   KVORUM_RETURN_IF_ERROR(ReloadAlarms());
   const std::vector<cluster::Member> before = parts_.cluster->members();

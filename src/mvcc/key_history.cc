@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/planted_bug.h"
 
 namespace kvorum::mvcc {
 
@@ -41,7 +42,9 @@ bool KeyHistory::Compact(int64_t at, std::vector<Item>* dropped) {
   const ptrdiff_t position = Position(at);
   if (position < 0) return true;
   const bool past_deletion = items_[position].tombstone != 0 && items_[position].main < at;
-  const size_t drop = static_cast<size_t>(position) + (past_deletion ? 1 : 0);
+  const bool newer = position + 1 < static_cast<ptrdiff_t>(items_.size());
+  const bool drop_read = IsPlanted(PlantedBug::kCompactionLosesLive) && newer;
+  const size_t drop = static_cast<size_t>(position) + (past_deletion || drop_read ? 1 : 0);
   if (drop == 0) return true;
   dropped->insert(dropped->end(), items_.begin(), items_.begin() + static_cast<ptrdiff_t>(drop));
   if (drop == items_.size()) return false;

@@ -1,3 +1,4 @@
+#include "base/planted_bug.h"
 #include "base/status.h"
 #include "mvcc/record_format.h"
 #include "mvcc/store_impl.h"
@@ -121,7 +122,8 @@ absl::Status StoreImpl::Reload() {
 }
 
 void StoreImpl::Take(Content* content) {
-  const int64_t compacted = std::max(content->finished_compaction, content->scheduled_compaction);
+  int64_t compacted = std::max(content->finished_compaction, content->scheduled_compaction);
+  if (IsPlanted(PlantedBug::kCompactionForgotten)) compacted = content->finished_compaction;
   index_.Swap(content->index);
   leases_.swap(content->leases);
   current_.store(std::max(content->current, compacted), std::memory_order_release);
@@ -197,6 +199,7 @@ void StoreImpl::LoadBatch(const std::vector<RestoredRecord>& batch, Content* con
   KeyIndex& index = content->index;
   index.Prefetch(keys);
   for (const auto& [at, record] : batch) {
+    if (IsPlanted(PlantedBug::kTombstoneLost) && at.tombstone && &at == &batch.front().at) continue;
     const IndexedKey* key =
         at.tombstone ? index.RestoreTombstone(record.key, at.revision)
                      : index.RestorePut(record.key, at.revision, {record.create_revision, record.version});

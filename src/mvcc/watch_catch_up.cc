@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/planted_bug.h"
 #include "mvcc/watch_hub.h"
 
 namespace kvorum::mvcc {
@@ -106,8 +107,10 @@ void WatchHubImpl::ServeChange(Turn* turn, backend::ReadView* view, const Histor
       Turn::Entry& entry = turn->entries[watcher->turn_slot];
       StreamState* stream = watcher->stream;
       if (main < entry.next || main > stream->turn_stop || !watcher->Wants(change.tombstone)) continue;
-      const Bytes& event =
-          forms.For(*watcher, [&] { return history_->RecordAt(*view, change.key, main - 1); });
+      const Bytes& event = forms.For(*watcher, [&] {
+        const int64_t before = IsPlanted(PlantedBug::kPrevKvOfNow) ? main : main - 1;
+        return history_->RecordAt(*view, change.key, before);
+      });
       watcher->Ref();
       entry.events.push_back(
           {.watcher = watcher, .event = event, .revision = main, .header = main, .charge = 0});
@@ -157,7 +160,7 @@ void WatchHubImpl::FinishEntry(Turn* turn, size_t i, Streams* ready) {
       entry.events.back().header = end;
       Deliver(watcher->stream, &entry.events, ready);
     }
-    watcher->next_revision = std::max(entry.next, end + 1);
+    watcher->next_revision = std::max(entry.next, end + (IsPlanted(PlantedBug::kWatchSkipsNext) ? 2 : 1));
     if (watcher->next_revision > published_) {
       --watcher->stream->behind;
       metrics_.slow_watchers.Add(-1);

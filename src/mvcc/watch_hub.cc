@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/planted_bug.h"
 #include "mvcc/record_format.h"
 #include "mvcc/watch_stream.h"
 
@@ -37,7 +38,7 @@ void WatchHubImpl::Restart(int64_t revision) {
       for (size_t i = group.synced.size(); i-- > 0;) {
         Watcher* watcher = group.synced[i];
         watcher->next_revision = std::max(watcher->next_revision, next);
-        if (watcher->next_revision > revision) continue;
+        if (watcher->next_revision > revision || IsPlanted(PlantedBug::kWatchLostInReload)) continue;
         group.RemoveSynced(watcher);
         synced_prev_kv_ -= watcher->prev_kv ? 1 : 0;
         ++watcher->stream->behind;

@@ -1,6 +1,7 @@
 #include "mvcc/watcher.h"
 
 #include "base/check.h"
+#include "base/planted_bug.h"
 
 namespace kvorum::mvcc {
 namespace {
@@ -86,7 +87,8 @@ std::vector<QueuedEvent> StreamState::TakeSome(size_t max_bytes) {
     const QueuedEvent& event = queue_[end];
     if (end > head_ && taken_bytes >= max_bytes) {
       const QueuedEvent& last = queue_[end - 1];
-      if (last.watcher != event.watcher || last.revision != event.revision) break;
+      const bool next = last.watcher != event.watcher || last.revision != event.revision;
+      if (next || IsPlanted(PlantedBug::kWatchSplitsRevision)) break;
     }
     taken_bytes += event.event.size();
     charge += event.charge;

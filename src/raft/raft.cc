@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/planted_bug.h"
 
 namespace kvorum::raft {
 namespace {
@@ -191,9 +192,13 @@ void Raft::Send(Message message) {
   switch (message.type) {
     case MessageType::kAppResp:
     case MessageType::kVoteResp:
-    case MessageType::kPreVoteResp:
-      outbox_.messages_after_persist.push_back(std::move(message));
+    case MessageType::kPreVoteResp: {
+      const bool early = IsPlanted(message.type == MessageType::kAppResp ? PlantedBug::kAckBeforeDisk
+                                                                         : PlantedBug::kVoteBeforeDisk);
+      auto& box = early && message.to != id_ ? outbox_.messages : outbox_.messages_after_persist;
+      box.push_back(std::move(message));
       return;
+    }
     default:
       KVORUM_CHECK(message.to != id_, "message should not be self-addressed when sending {}",
                    MessageTypeName(message.type));

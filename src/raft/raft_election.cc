@@ -1,6 +1,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/planted_bug.h"
 #include "raft/raft.h"
 
 // Elections: paper §5.2 and §5.4.1, pre-vote of thesis §9.6.
@@ -80,9 +81,11 @@ void Raft::HandleVoteRequest(const Message& message) {
   const bool pre_vote = message.type == MessageType::kPreVote;
   const EntryId last = log_.LastEntryId();
   // One vote a term; a pre-vote is asked for a term to come, in which nobody voted yet.
-  const bool can_vote =
-      vote_ == message.from || (vote_ == kNoNode && lead_ == kNoNode) || (pre_vote && message.term > term_);
-  const bool granted = can_vote && log_.IsUpToDate({.term = message.log_term, .index = message.index});
+  const bool can_vote = vote_ == message.from ||
+                        ((vote_ == kNoNode || IsPlanted(PlantedBug::kTwoVotes)) && lead_ == kNoNode) ||
+                        (pre_vote && message.term > term_);
+  const bool up_to_date = log_.IsUpToDate({.term = message.log_term, .index = message.index});
+  const bool granted = can_vote && (up_to_date || IsPlanted(PlantedBug::kVoteForShorterLog));
   // A learner votes too: whoever asks may know a later configuration, in which it is a voter.
   KVORUM_LOG(
       logger(), kInfo,
@@ -128,7 +131,10 @@ VoteResult Raft::RecordVote(const Message& message) {
 ///   2. It crashes. Its disk knows neither term t nor the entry.
 ///   3. It campaigns in term t again, and the others have voted for it, so it wins again.
 ///   4. It writes another entry of term t in the same place: the logs do not match any more.
-bool Raft::OwnVoteCounted() const { return votes_.contains(id_) || !membership_.voters.Contains(id_); }
+bool Raft::OwnVoteCounted() const {
+  if (IsPlanted(PlantedBug::kLeadBeforeOwnVote)) return true;
+  return votes_.contains(id_) || !membership_.voters.Contains(id_);
+}
 
 void Raft::HandleVoteResponse(const Message& message) {
   const MessageType counted =

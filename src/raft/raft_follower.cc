@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/planted_bug.h"
 #include "raft/errors.h"
 #include "raft/raft.h"
 
@@ -195,7 +196,8 @@ bool Raft::Restore(Snapshot snapshot) {
                fmt::format("{:x} [commit: {}, lastindex: {}, lastterm: {}] {} snapshot [index: {}, term: {}]",
                            id_, log_.committed(), last.index, last.term, what, at.index, at.term));
   };
-  if (log_.Matches(at)) {
+  const bool kept = IsPlanted(PlantedBug::kSnapshotKeepsLog) && at.index <= log_.LastIndex();
+  if (log_.Matches(at) || kept) {
     // The log has it all; keep the entries behind it (paper fig. 13, step 6).
     log_line("fast-forwarded commit to");
     log_.CommitTo(at.index);

@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/planted_bug.h"
 #include "raft/codec.h"
 #include "raft/errors.h"
 #include "raft/raft.h"
@@ -144,7 +145,7 @@ bool Raft::DecidesAlone() const {
 
 absl::Status Raft::HandleReadIndex(Message message) {
   if (message.entries.size() != 1) return absl::InvalidArgumentError("raft: MsgReadIndex without a context");
-  if (!CommittedInTerm()) {
+  if (!CommittedInTerm() && !IsPlanted(PlantedBug::kReadBeforeTermCommit)) {
     // It may not know yet how far earlier leaders committed (§6.4 step 1). Nor may one that decides alone:
     // the commit index is not synced by itself, so a restart can put it back behind what was answered before.
     held_reads_.push_back(std::move(message));
@@ -155,7 +156,7 @@ absl::Status Raft::HandleReadIndex(Message message) {
 }
 
 void Raft::StartReadRound(Message request) {
-  if (DecidesAlone()) {
+  if (DecidesAlone() || IsPlanted(PlantedBug::kReadUnconfirmed)) {
     AnswerRead(request, log_.committed());
     return;
   }
@@ -203,7 +204,8 @@ void Raft::BroadcastHeartbeat() {
   const Bytes context = reads_.LastContext();
   ForEachPeer([&](NodeId id, Progress& progress) {
     // Not beyond the match: the follower may not have the entries, or others in their places.
-    const Index commit = std::min(progress.match, log_.committed());
+    const Index limit = IsPlanted(PlantedBug::kCommitBeyondMatch) ? log_.LastIndex() : progress.match;
+    const Index commit = std::min(limit, log_.committed());
     Send({.type = MessageType::kHeartbeat, .to = id, .commit = commit, .context = context});
     progress.sent_commit = commit;
   });
@@ -272,9 +274,16 @@ bool Raft::MaybeCommit() {
   const Index index = membership_.voters.Committed([this](NodeId id) -> std::optional<Index> {
     const auto progress = membership_.progress.find(id);
     if (progress == membership_.progress.end()) return std::nullopt;
-    return progress->second.match;
+    Index match = progress->second.match;
+    if (IsPlanted(PlantedBug::kLearnerCounted)) {
+      for (const NodeId learner : membership_.learners)
+        match = std::max(match, membership_.progress.at(learner).match);
+    }
+    return match;
   });
-  if (index <= log_.committed() || !log_.Matches({.term = term_, .index = index})) return false;
+  const bool of_term =
+      log_.Matches({.term = term_, .index = index}) || IsPlanted(PlantedBug::kCommitOlderTerm);
+  if (index <= log_.committed() || !of_term) return false;
   log_.CommitTo(index);
   return true;
 }

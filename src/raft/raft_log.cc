@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/planted_bug.h"
 #include "raft/errors.h"
 
 namespace kvorum::raft {
@@ -148,7 +149,7 @@ std::optional<Index> RaftLog::MaybeAppend(EntryId previous, Index leader_commit,
     entries.erase(entries.begin(), entries.begin() + static_cast<ptrdiff_t>(conflict));
     Append(std::move(entries));
   }
-  CommitTo(std::min(leader_commit, last_new));
+  CommitTo(IsPlanted(PlantedBug::kFollowerCommitsAll) ? last_new : std::min(leader_commit, last_new));
   return last_new;
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/crc32c.h"
+#include "base/planted_bug.h"
 #include "base/status.h"
 #include "base/wire.h"
 #include "fmt/format.h"
@@ -124,7 +125,7 @@ absl::Status Snapshotter::Save(const raft::Snapshot& snapshot) {
                           env_->OpenForWriting(unfinished, Env::Create::kTruncate, kFileMode));
   absl::Status status = file->Append(content);
   const MonotonicTime written = clock.Now();
-  if (status.ok()) status = file->Sync();
+  if (status.ok() && !IsPlanted(PlantedBug::kSnapshotNotSynced)) status = file->Sync();
   const MonotonicTime synced = clock.Now();
   if (status.ok()) status = file->Close();
   if (status.ok()) status = env_->Rename(unfinished, PathOf(name));

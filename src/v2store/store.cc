@@ -1,6 +1,7 @@
 #include "v2store/store.h"
 
 #include "base/check.h"
+#include "base/planted_bug.h"
 #include "v2store/path.h"
 #include "v2store/store_impl.h"
 
@@ -21,7 +22,8 @@ std::string CompareCause(const Node& node, std::string_view prev_value, uint64_t
   if (!prev_value.empty() && prev_value != node.value()) {
     cause = fmt::format("[{} != {}]", prev_value, node.value());
   }
-  if (prev_index != 0 && prev_index != node.modified_index()) {
+  const bool any_index = prev_index == 0 || IsPlanted(PlantedBug::kV2CasAnyIndex);
+  if (!any_index && prev_index != node.modified_index()) {
     cause += fmt::format("{}[{} != {}]", cause.empty() ? "" : " ", prev_index, node.modified_index());
   }
   return cause;
@@ -290,7 +292,8 @@ Result Store::Apply(const Request& request) {
   }
   if (request.method == "QGET") return Get(path, request.recursive, request.sorted);
   if (request.method == "SYNC") {
-    Expire(WallTime(std::chrono::nanoseconds(request.time)));
+    const WallTime cutoff(std::chrono::nanoseconds(request.time));
+    Expire(IsPlanted(PlantedBug::kV2OwnClock) ? impl_->clock->WallNow() : cutoff);
     return EventPtr();
   }
   return Error{ErrorCode::kRaftInternal, "etcdserver: unknown method", 0};

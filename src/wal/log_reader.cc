@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/planted_bug.h"
 #include "base/status.h"
 #include "base/wire.h"
 #include "fmt/format.h"
@@ -91,6 +92,10 @@ class Collector {
           "wal: slice bounds out of range, snapshot[Index: {}, Term: {}], current entry[Index: {}, "
           "Term: {}], len(ents): {}",
           start_.index, start_.term, entry.index, entry.term, contents_->entries.size()));
+    }
+    if (IsPlanted(PlantedBug::kConflictKept) && slot < contents_->entries.size()) {
+      contents_->entries[slot] = std::move(entry);
+      return absl::OkStatus();
     }
     contents_->entries.resize(slot);
     contents_->entries.push_back(std::move(entry));

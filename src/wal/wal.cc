@@ -7,6 +7,7 @@
 #include "absl/time/civil_time.h"
 #include "absl/time/time.h"
 #include "base/check.h"
+#include "base/planted_bug.h"
 #include "base/status.h"
 #include "fmt/format.h"
 #include "wal/frame_encoder.h"
@@ -161,7 +162,9 @@ void WalImpl::AddSnapshot(const SnapshotRecord& record) {
 bool WalImpl::AddBatch(const Batch& batch) {
   const raft::HardState& state = batch.hard_state;
   bool must_sync = !batch.entries.empty();
-  if (!state.empty()) must_sync |= state.term != hard_state_.term || state.vote != hard_state_.vote;
+  if (!state.empty() && !IsPlanted(PlantedBug::kVoteNotSynced)) {
+    must_sync |= state.term != hard_state_.term || state.vote != hard_state_.vote;
+  }
   if (batch.snapshot != nullptr) {
     must_sync = true;
     AddSnapshot(*batch.snapshot);
@@ -229,7 +232,9 @@ absl::Status WalImpl::Cut() {
   const raft::Index first_index = last_index_ + 1;
   const std::string path = PathOf(directory_, SegmentName(sequence_ + 1, first_index));
   KVORUM_RETURN_IF_ERROR(options_.env->Rename(next.path, path));
-  if (!options_.unsafe_no_fsync) KVORUM_RETURN_IF_ERROR(options_.env->SyncDirectory(directory_));
+  if (!options_.unsafe_no_fsync && !IsPlanted(PlantedBug::kSegmentNameNotSynced)) {
+    KVORUM_RETURN_IF_ERROR(options_.env->SyncDirectory(directory_));
+  }
   ++sequence_;
   locks_.push_back({first_index, std::move(next.lock)});
   KVORUM_LOG(*options_.logger, kInfo, "created a new WAL segment", {"path", path});

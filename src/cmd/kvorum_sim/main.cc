@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "base/arguments.h"
+#include "base/planted_bug.h"
 #include "fmt/format.h"
 #include "git_revision.h"
 #include "measure.h"
@@ -31,6 +32,10 @@ const std::vector<CommandFlag> kFlags = {
     {"trace", "false", "Print what happens.", true},
     {"measure", "false", "Print how fast it runs, with 1,000 requests a second and no faults.", true},
     {"failures", "", "Append the seeds that fail to this file."},
+#if KVORUM_PLANTED_BUGS
+    {"bug", "", "Plant this bug; a range of seeds ends where it is caught."},
+    {"bugs", "false", "List the bugs that can be planted.", true},
+#endif
 };
 
 void PrintHelp() {
@@ -86,14 +91,24 @@ int RunSeed(uint64_t seed, bool trace) {
 /// Runs a range of seeds, each in a process of its own, so that one that crashes says which it was.
 class Range {
  public:
-  Range(uint64_t from, uint64_t to, uint64_t jobs, uint64_t limit_seconds, std::string failures)
-      : next_(from), to_(to), jobs_(jobs), failures_(std::move(failures)) {
-    if (limit_seconds > 0) latest_ = std::time(nullptr) + static_cast<time_t>(limit_seconds);
+  struct Options {
+    uint64_t from = 1;
+    uint64_t to = 1;
+    uint64_t jobs = 1;
+    uint64_t limit_seconds = 0;
+    std::string failures;
+    bool until_failure = false;  ///< begin no further seed when one has failed
+  };
+
+  explicit Range(Options options) : options_(std::move(options)), next_(options_.from) {
+    if (options_.limit_seconds > 0) {
+      latest_ = std::time(nullptr) + static_cast<time_t>(options_.limit_seconds);
+    }
   }
 
   int Run() {
     while (Begin() || !running_.empty()) {
-      if (running_.size() < jobs_ && MayBegin()) continue;
+      if (running_.size() < options_.jobs && MayBegin()) continue;
       Await();
     }
     fmt::print("{} seeds, {} failed\n", done_, failed_);
@@ -101,10 +116,13 @@ class Range {
   }
 
  private:
-  bool MayBegin() const { return next_ <= to_ && (!latest_ || std::time(nullptr) < *latest_); }
+  bool MayBegin() const {
+    if (options_.until_failure && failed_ > 0) return false;
+    return next_ <= options_.to && (!latest_ || std::time(nullptr) < *latest_);
+  }
 
   bool Begin() {
-    if (!MayBegin() || running_.size() >= jobs_) return false;
+    if (!MayBegin() || running_.size() >= options_.jobs) return false;
     const uint64_t seed = next_++;
     const pid_t pid = fork();
     if (pid == 0) _exit(RunSeed(seed, false));
@@ -124,7 +142,7 @@ class Range {
     if (code != 0) {
       ++failed_;
       if (code == kExitCrash) fmt::print("seed {}: CRASH, revision {}\n", seed, kGitRevision);
-      if (!failures_.empty()) Keep(seed);
+      if (!options_.failures.empty()) Keep(seed);
     }
     worst_ = std::max(worst_, code);
     if (done_ % 100 == 0) fmt::print("{} seeds, {} failed, last {}\n", done_, failed_, seed);
@@ -132,22 +150,36 @@ class Range {
   }
 
   void Keep(uint64_t seed) const {
-    if (std::FILE* file = std::fopen(failures_.c_str(), "a")) {
+    if (std::FILE* file = std::fopen(options_.failures.c_str(), "a")) {
       fmt::print(file, "{} {}\n", seed, kGitRevision);
       std::fclose(file);
     }
   }
 
+  const Options options_;
   uint64_t next_;
-  const uint64_t to_;
-  const uint64_t jobs_;
-  const std::string failures_;
   std::optional<time_t> latest_;
   std::map<pid_t, uint64_t> running_;
   uint64_t done_ = 0;
   uint64_t failed_ = 0;
   int worst_ = 0;
 };
+
+#if KVORUM_PLANTED_BUGS
+void PrintBugs() {
+#define KVORUM_PRINT_BUG(constant, name, what) fmt::print("{}\t{}\n", name, what);
+  KVORUM_FOR_EACH_PLANTED_BUG(KVORUM_PRINT_BUG)
+#undef KVORUM_PRINT_BUG
+}
+
+bool Plant(std::string_view wanted) {
+#define KVORUM_PLANT_BUG(constant, name, what) \
+  if (wanted == name) planted_bug = PlantedBug::constant;
+  KVORUM_FOR_EACH_PLANTED_BUG(KVORUM_PLANT_BUG)
+#undef KVORUM_PLANT_BUG
+  return planted_bug != PlantedBug::kNone;
+}
+#endif
 
 bool ReadNumber(std::string_view text, uint64_t* number) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *number);
@@ -167,6 +199,15 @@ int Main(const std::vector<std::string>& words) {
     return 0;
   }
   if (arguments->IsOn("measure")) return Measure() ? 0 : kExitSafety;
+  bool until_failure = false;
+#if KVORUM_PLANTED_BUGS
+  if (arguments->IsOn("bugs")) {
+    PrintBugs();
+    return 0;
+  }
+  until_failure = !arguments->Text("bug").empty();
+  if (until_failure && !Plant(arguments->Text("bug"))) return Usage("no such bug: see --bugs");
+#endif
   uint64_t from = 0;
   uint64_t to = 0;
   if (const std::string& seed = arguments->Text("seed"); !seed.empty()) {
@@ -181,7 +222,13 @@ int Main(const std::vector<std::string>& words) {
   const absl::StatusOr<uint64_t> jobs = arguments->Number("jobs");
   const absl::StatusOr<uint64_t> limit = arguments->Number("time-limit");
   if (!jobs.ok() || *jobs == 0 || !limit.ok()) return Usage("--jobs and --time-limit are numbers");
-  return Range(from, to, *jobs, *limit, arguments->Text("failures")).Run();
+  return Range({.from = from,
+                .to = to,
+                .jobs = *jobs,
+                .limit_seconds = *limit,
+                .failures = arguments->Text("failures"),
+                .until_failure = until_failure})
+      .Run();
 }
 
 }  // namespace
