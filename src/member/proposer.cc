@@ -15,8 +15,8 @@ constexpr uint64_t kMaxApplyLag = 5000;
 Proposer::Proposer(MemberId id, const MemberOptions& options, const Ports& ports, SharedState* state,
                    Metrics* metrics)
     : options_(options), ports_(ports), state_(state), metrics_(metrics), id_prefix_(id.value() << 48) {
-  // By chance, not by the wall clock: one that shows the same time at each boot would give the ids of the last
-  // run once more, and whoever waits now would get the answer to what was asked then.
+  // By chance, not by the wall clock: one that shows the same time at each boot would give the ids of the
+  // last run once more, and whoever waits now would get the answer to what was asked then.
   next_id_ = ports.random->Next();
 }
 
