@@ -173,11 +173,33 @@ bool Admin::IsOver(Order& order) {
   return true;
 }
 
+Node* Admin::Leader() {
+  for (Node* node : stage_.present()) {
+    if (node->ready() && node->member()->status().is_leader) return node;
+  }
+  return nullptr;
+}
+
+/// Whom to ask: anybody. But of two voters the leader has to stay: if it goes before the other has heard that
+/// its removal is committed, nobody can ever tell it.
+Node* Admin::AskedFor(const Order& order) {
+  const cluster::Member* const member = Find(order.id);
+  const bool one_of_two = order.kind == Order::Kind::kRemove && voters() == 2 && !member->is_learner;
+  if (!one_of_two) return &stage_.Any();
+  Node* const leader = Leader();
+  if (leader == nullptr || leader->id() != order.id) return leader;
+  for (const cluster::Member& other : members_) {
+    if (other.id != order.id && !other.is_learner)
+      leader->member()->MoveLeader(other.id, MonotonicTime::max(), [](const absl::Status&) {});
+  }
+  return nullptr;
+}
+
 void Admin::Send(const Order& order) {
   using Kind = Order::Kind;
-  const std::vector<Node*>& present = stage_.present();
-  Node& node = *present[scheduler_.chance().Below(present.size())];
-  if (!node.ready()) return;
+  Node* const asked = AskedFor(order);
+  if (asked == nullptr || !asked->ready()) return;
+  Node& node = *asked;
   waiting_ = true;
   const uint64_t call = ++call_;
   const auto over = [this, call] {
@@ -249,11 +271,10 @@ void Admin::Wish() {
 
 void Admin::MoveLeader() {
   Node& to = stage_.Any();
-  for (Node* node : stage_.present()) {
-    if (!node->ready() || !node->member()->status().is_leader) continue;
-    stage_.Say("{} is asked to let {} lead", node->name(), to.name());
-    node->member()->MoveLeader(to.id(), MonotonicTime::max(), [](const absl::Status&) {});
-  }
+  Node* const leader = Leader();
+  if (leader == nullptr) return;
+  stage_.Say("{} is asked to let {} lead", leader->name(), to.name());
+  leader->member()->MoveLeader(to.id(), MonotonicTime::max(), [](const absl::Status&) {});
 }
 
 bool Admin::MayBreak(const Node& node) const {

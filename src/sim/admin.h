@@ -51,6 +51,8 @@ class Admin {
   void Follow(Node& node, const cluster::Member& member);
   /// Whether the order is carried out, or given up.
   bool IsOver(Order& order);
+  Node* Leader();
+  Node* AskedFor(const Order& order);
   void Send(const Order& order);
   const cluster::Member* Find(MemberId id) const;
   const cluster::Member* FindUrl(const std::string& url) const;

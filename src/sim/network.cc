@@ -13,6 +13,8 @@ namespace {
 
 /// How long somebody takes to find out that nobody listens.
 constexpr Instant kRefused = 1'000'000;
+/// What a process that is stopped has been answered waits for it; it is looked after so often.
+constexpr Instant kNap = 100'000'000;
 /// A snapshot takes this long more for each record.
 constexpr Instant kPerRecord = 200;
 
@@ -28,30 +30,28 @@ member::PeerVersions VersionsOf(const member::Member& member) {
 /// Tells the sender what became of a snapshot, also where the receiver dies with it in its hands.
 class Network::Report {
  public:
-  Report(Network* network, uint64_t from, uint64_t to, member::Member* sender)
-      : network_(network), from_(from), to_(to), sender_(sender) {}
+  Report(Network* network, uint64_t from, uint64_t to)
+      : network_(network), from_(from), to_(to), process_(network->ProcessAt(from)) {}
   ~Report() { Tell(false); }
   void Tell(bool finished) {
     if (std::exchange(told_, true)) return;
-    network_->scheduler_->After(kRefused,
-                                [network = network_, from = from_, to = to_, sender = sender_, finished] {
-                                  member::Member* member = network->MemberAt(from);
-                                  if (member != nullptr && member == sender)
-                                    member->ReportSnapshot(raft::NodeId(to), finished);
-                                });
+    network_->WhenAwake(from_, process_, [to = to_, finished](member::Member& member) {
+      member.ReportSnapshot(raft::NodeId(to), finished);
+    });
   }
 
  private:
   Network* const network_;
   const uint64_t from_;
   const uint64_t to_;
-  member::Member* const sender_;
+  const uint64_t process_;
   bool told_ = false;
 };
 
 class Network::Transport final : public member::PeerTransport {
  public:
-  Transport(Network* network, uint64_t local) : network_(network), local_(local) {
+  Transport(Network* network, uint64_t local)
+      : process(++network->processes_), network_(network), local_(local) {
     network_->transports_[local_] = this;
   }
   ~Transport() override { network_->transports_.erase(local_); }
@@ -89,7 +89,7 @@ class Network::Transport final : public member::PeerTransport {
     network_->recorder_->Sent(snapshot.message);
     ++network_->snapshots_;
     const uint64_t to = snapshot.message.to.value();
-    auto report = std::make_shared<Report>(network_, local_, to, network_->MemberAt(local_));
+    auto report = std::make_shared<Report>(network_, local_, to);
     const std::optional<Instant> arrival = network_->Arrival({local_, to});
     if (!arrival) return report->Tell(false);
     std::shared_ptr<backend::MemoryBackend> copy = backend::MemoryBackend::Create();
@@ -148,6 +148,7 @@ class Network::Transport final : public member::PeerTransport {
     });
   }
 
+  const uint64_t process;          // no other has it
   std::set<uint64_t> heard_from_;  // they say where they are to be answered
 
  private:
@@ -325,8 +326,21 @@ bool Network::Meet(uint64_t a, uint64_t b) {
 
 void Network::TellRemoved(uint64_t id, uint64_t by) {
   if (cut_.contains({by, id})) return;
-  scheduler_->After(kRefused, [this, id, there = MemberAt(id)] {
-    if (there != nullptr && MemberAt(id) == there) there->OnRemoved();
+  WhenAwake(id, ProcessAt(id), [](member::Member& member) { member.OnRemoved(); });
+}
+
+uint64_t Network::ProcessAt(uint64_t id) {
+  const auto transport = transports_.find(id);
+  return transport == transports_.end() ? 0 : transport->second->process;
+}
+
+void Network::WhenAwake(uint64_t id, uint64_t process, std::function<void(member::Member&)> tell) {
+  scheduler_->After(kRefused, [this, id, process, tell = std::move(tell)]() mutable {
+    if (process == 0 || ProcessAt(id) != process) return;
+    if (member::Member* member = MemberAt(id)) return tell(*member);
+    scheduler_->After(kNap, [this, id, process, tell = std::move(tell)]() mutable {
+      WhenAwake(id, process, std::move(tell));
+    });
   });
 }
 

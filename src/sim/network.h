@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -86,6 +87,10 @@ class Network {
   using Link = std::pair<uint64_t, uint64_t>;
 
   member::Member* MemberAt(uint64_t id);
+  /// A number that no other process has; 0: none runs there.
+  uint64_t ProcessAt(uint64_t id);
+  /// Soon, or once it is not stopped any more; never where that process ends.
+  void WhenAwake(uint64_t id, uint64_t process, std::function<void(member::Member&)> tell);
   Machine* MachineOf(const std::vector<std::string>& urls, uint64_t* id);
   /// Whether one of the two knows where the other is: connections are made from both sides.
   bool Meet(uint64_t a, uint64_t b);
@@ -104,6 +109,7 @@ class Network {
   std::map<uint64_t, Transport*> transports_;  // of the processes that run
   Filter filter_;
   bool changes_ = false;
+  uint64_t processes_ = 0;
   uint64_t messages_ = 0;
   uint64_t snapshots_ = 0;
 };

@@ -14,46 +14,42 @@ namespace kvorum::sim {
 // The fault model: what may happen to a cluster, and what it owes in spite of it.
 //
 // - Messages between members may be lost, delayed, reordered and, but for proposals that are forwarded,
-//   repeated; links may be cut one way or both ways, for any time. Nothing acknowledged is lost, and no read
-//   goes back, whatever the network does.
+//   repeated; links may be cut one way or both ways, for any time. Nothing acknowledged is lost, and no
+//   read goes back, whatever the network does.
 // - Processes may be killed at any instant and stopped for any time. What was written to the file system
 //   before a kill is there after it.
-// - Machines may lose power: what was not synced is lost, in whole or in parts, sector by sector, and so are
-//   names that were not synced with their directory. On any number of machines at once, for what was synced
-//   stays.
+// - Machines may lose power: what was not synced is lost, in whole or in parts, sector by sector, and so
+//   are names that were not synced with their directory. On any number of machines at once, for what was
+//   synced stays.
 // - A write or sync of a log may fail. The process ends then; its disk is good again afterwards. Disks may
 //   stall.
-// - Clocks run up to `clock_drift` too fast or too slow. Elections may come early or late by that much; what
-//   is read and written does not depend on any clock.
+// - Clocks run up to `clock_drift` too fast or too slow. Elections may come early or late by that much;
+//   what is read and written does not depend on any clock.
 // - Members are added, as voters or as learners that are promoted once they have caught up, removed,
-// replaced,
-//   moved to other URLs, and told to give the leadership away, while clients work: one change at a time, each
-//   asked for again until it is to be seen, for nobody knows what became of a call that was not answered. Who
-//   is removed may be the leader, or down. There are 1 to 7 voters at any time. A removed member answers
-//   nobody for long: it ends when it hears of its removal or is taken away, and where it is started once more
-//   it ends again.
+//   replaced, moved to other URLs, and told to give the leadership away, while clients work: one change at
+//   a time, each asked for again until it is to be seen, for nobody knows what became of a call that was
+//   not answered. Who is removed may be the leader, or down; but of two voters it is the one that does not
+//   lead, for the other could never hear that it is alone. There are 1 to 7 voters at any time. A removed
+//   member answers nobody for long: it ends when it hears of its removal or is taken away, and where it is
+//   started once more it ends again.
 // - Single threads of a process may be slow, by up to seconds a turn, for a while.
-// - Disks may be full for a while: nothing gets longer there. The process ends as after any failed write, and
-//   its snapshots from others are refused; it comes back when there is room.
+// - Disks may be full for a while: nothing gets longer there. The process ends as after any failed write,
+//   and its snapshots from others are refused; it comes back when there is room.
 // - Bits may flip in a sector of a log or snapshot file at rest, the database may be set back to an older
-// state
-//   while the log stays, and the log may be gone while the database stays. A member that starts from such
-//   files has all that it promised, as from a log that reaches back to where the database is, or from
+//   state while the log stays, and the log may be gone while the database stays. A member that starts from
+//   such files has all that it promised, as from a log that reaches back to where the database is, or from
 //   segments that are not needed any more; every other one has to refuse to start, and is replaced. As many
 //   at once as lost disks, which they are counted with. A whole sector at the end of the log that turns to
 //   zeros is not owed anything: it is what a write that never ended looks like.
 // - Wall clocks may jump by seconds or a day, forwards and backwards. Leases, elections and what is
-// acknowledged
-//   do not depend on them; ids of members and of requests are made with them, and stay unique.
+//   acknowledged do not depend on them; new members' ids are made with them, and stay unique.
 // - Members are taken to another release by restarts, one by one, up a minor release at a time, and down
-// again
-//   after the cluster was told to downgrade, which may be called off in the middle. In the end the cluster's
-//   version is that of the release all members have.
+//   again after the cluster was told to downgrade, which may be called off in the middle. In the end the
+//   cluster's version is that of the release all members have.
 // - Snapshots of the database are taken at any time, and read while the member goes on: each has the hash
-// that
-//   the members have at its revision. Members are defragmented at any time. The database of the simulation
-//   has no pages to be free in, so that this does nothing but run; backend/ tests it on the real one, where
-//   readers and the writer go on meanwhile and a crash leaves the old file or the new one.
+//   that the members have at its revision. Members are defragmented at any time. The database of the
+//   simulation has no pages to be free in, so that this does nothing but run; backend/ tests it on the real
+//   one, where readers and the writer go on meanwhile and a crash leaves the old file or the new one.
 // - Disks may be lost: as many at once as leave most voters theirs, and no further one before the machines
 //   that lost theirs have been replaced. Such a machine comes back only as a new member, after the old one
 //   was removed: what a voter promised it cannot keep without its disk. A disk that is set back to an older
