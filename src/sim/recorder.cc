@@ -32,8 +32,12 @@ void Recorder::Started(MemberId member, const raft::MemoryStorage& storage, uint
     KVORUM_CHECK(entries.ok(), "{}", entries.status().ToString());
     for (const raft::Entry& entry : *entries) NoteEntry(member, entry, &log);
   }
-  Note(member, DurabilityEvent::Kind::kStarted, log.model.last(), log.state.term.value(),
-       log.state.vote.value());
+  // Of a write that did not end there may be the entries without the term that they came with; whoever has
+  // them may apply them. It has not voted in that term.
+  const uint64_t entry_term = storage.GetTerm(storage.LastIndex()).value_or(raft::Term(0)).value();
+  const bool ahead = entry_term > log.state.term.value();
+  Note(member, DurabilityEvent::Kind::kStarted, log.model.last(), ahead ? entry_term : log.state.term.value(),
+       ahead ? 0 : log.state.vote.value());
   history_->applied.push_back(
       {.member = member, .how = AppliedEntry::How::kStart, .index = applied, .durable_index = durable});
 }
