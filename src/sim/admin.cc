@@ -286,7 +286,9 @@ bool Admin::MayBreak(const Node& node) const {
   for (const Node* other : stage_.present()) {
     const cluster::Member* const found = Find(other->id());
     const bool counts = found != nullptr && !found->is_learner;
-    harmed += counts && (stage_.IsBroken(*other) || stage_.IsSuspect(*other)) ? 1 : 0;
+    // One that has yet to start has nothing on its disk, and cannot join where the others lack a quorum.
+    const bool lacks = stage_.IsBroken(*other) || stage_.IsSuspect(*other) || other->IsJoining();
+    harmed += counts && lacks ? 1 : 0;
   }
   return harmed < (voters() - 1) / 2;
 }
