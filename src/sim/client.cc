@@ -1,5 +1,6 @@
 #include "sim/client.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "fmt/format.h"
@@ -36,10 +37,19 @@ void Client::Next() {
   Begin(requests_.Next(truth_->last()));
 }
 
-void Client::Begin(Operation::Request request) {
+Node* Client::Choose() {
   const std::vector<Node*>& nodes = nodes_();
-  Node* node = nodes[scheduler_->chance().Below(nodes.size())];
-  if (!node->up()) return Finish();  // nobody listens: it was never sent
+  const bool gone = std::find(nodes.begin(), nodes.end(), node_) == nodes.end();
+  if (!gone && !scheduler_->chance().OneIn(1, workload_->stay)) return node_;
+  return nodes[scheduler_->chance().Below(nodes.size())];
+}
+
+void Client::Begin(Operation::Request request) {
+  Node* const node = node_ = Choose();
+  if (!node->up()) {  // nobody listens: it was never sent
+    node_ = nullptr;
+    return Finish();
+  }
   const size_t at = history_->operations.size();
   const uint64_t attempt = ++attempt_;
   waiting_ = true;

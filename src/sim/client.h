@@ -32,6 +32,7 @@ class Client {
 
   void Next();
   void Begin(Operation::Request request);
+  Node* Choose();
   void Arrive(size_t at, uint64_t attempt, Node* node, uint64_t start);
   void Return(size_t at, uint64_t attempt, Node* node, uint64_t start, Answer&& answer);
   void Finish();
@@ -43,6 +44,7 @@ class Client {
   const Truth* const truth_;
   const Nodes nodes_;
   History* const history_;
+  Node* node_ = nullptr;  // where the last request went
   bool stopped_ = false;
   bool waiting_ = false;
   uint64_t attempt_ = 0;

@@ -1,6 +1,8 @@
 #include "sim/faults.h"
 
+#include <algorithm>
 #include <utility>
+#include <vector>
 
 namespace kvorum::sim {
 
@@ -8,6 +10,8 @@ namespace {
 
 constexpr Instant kMillisecond = 1'000'000;
 constexpr Instant kSecond = 1'000 * kMillisecond;
+/// How long a rare moment lasts.
+constexpr Instant kMoment = 20 * kMillisecond;
 
 }  // namespace
 
@@ -23,6 +27,7 @@ void Faults::Recurring(Instant mean, std::function<void()> fault) {
 
 void Faults::Begin() {
   const Plan& plan = stage_.plan();
+  if (plan.kill_at_one_in != 0) stage_.recorder().OnRare([this](MemberId id) { MaybeKillSoon(id); });
   Recurring(plan.kill_every, [this] { stage_.Kill(stage_.Any(), false); });
   Recurring(plan.power_cut_every, [this] { stage_.Kill(stage_.Any(), true); });
   Recurring(plan.all_down_every, [this] {
@@ -55,6 +60,21 @@ void Faults::Pause() {
     if (node.starts() != start) return;
     stage_.Say("{} goes on", node.name());
     node.Resume();
+    // It may take itself for the leader still, and hear nothing else.
+    if (over_ || !stage_.scheduler().chance().OneIn(1, 4)) return;
+    CutOff(node, true, true);
+    HealLater();
+  });
+}
+
+void Faults::MaybeKillSoon(MemberId id) {
+  Scheduler& scheduler = stage_.scheduler();
+  if (over_ || !scheduler.chance().OneIn(1, stage_.plan().kill_at_one_in)) return;
+  scheduler.After(scheduler.Between(0, kMoment), [this, id] {
+    const auto& nodes = stage_.present();
+    const auto node = std::find_if(nodes.begin(), nodes.end(), [id](const Node* n) { return n->id() == id; });
+    if (over_ || node == nodes.end()) return;
+    stage_.Kill(**node, stage_.scheduler().chance().OneIn(1, 2));
   });
 }
 
@@ -83,17 +103,41 @@ void Faults::JumpClock() {
 }
 
 void Faults::Cut() {
-  Scheduler& scheduler = stage_.scheduler();
-  Random& random = scheduler.chance();
-  Node& alone = stage_.Any();
+  Random& random = stage_.scheduler().chance();
+  if (random.OneIn(1, 3)) return Split();
   const bool in = random.OneIn(2, 3);
   const bool out = !in || random.OneIn(2, 3);
+  CutOff(stage_.Any(), in, out);
+  HealLater();
+}
+
+void Faults::CutOff(const Node& alone, bool in, bool out) {
   stage_.Say("{} is cut off{}{}", alone.name(), in ? " in" : "", out ? " out" : "");
   for (Node* other : stage_.present()) {
-    if (other == &alone || random.OneIn(1, 6)) continue;
+    if (other == &alone || stage_.scheduler().chance().OneIn(1, 6)) continue;
     if (in) stage_.network().Cut(other->id(), alone.id());
     if (out) stage_.network().Cut(alone.id(), other->id());
   }
+}
+
+void Faults::Split() {
+  stage_.Say("the network is split");
+  std::vector<const Node*> here;
+  std::vector<const Node*> there;
+  for (const Node* node : stage_.present()) {
+    (stage_.scheduler().chance().OneIn(1, 2) ? here : there).push_back(node);
+  }
+  for (const Node* one : here) {
+    for (const Node* other : there) {
+      stage_.network().Cut(one->id(), other->id());
+      stage_.network().Cut(other->id(), one->id());
+    }
+  }
+  HealLater();
+}
+
+void Faults::HealLater() {
+  Scheduler& scheduler = stage_.scheduler();
   scheduler.After(scheduler.Between(0, 6 * kSecond), [this] {
     stage_.Say("the network is whole");
     stage_.network().HealAll();

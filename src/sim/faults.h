@@ -28,6 +28,11 @@ class Faults {
   void Slow();
   void JumpClock();
   void Cut();
+  void CutOff(const Node& alone, bool in, bool out);
+  void Split();
+  void HealLater();
+  /// At a rare moment of the member's.
+  void MaybeKillSoon(MemberId id);
 
   Stage& stage_;
   Admin& admin_;

@@ -66,6 +66,7 @@ void Leaser::Call(
 
 void Leaser::Grant() {
   if (stopped_) return;
+  revoked_ = false;
   at_ = history_->leases.size();
   history_->leases.emplace_back();
   lease().id = static_cast<int64_t>(id_ << 32 | ++leases_);
@@ -93,7 +94,7 @@ void Leaser::Grant() {
 }
 
 void Leaser::Put(uint64_t left) {
-  if (left == 0) return Renew(scheduler_->chance().Below(8));
+  if (left == 0) return revoked_ ? Again() : Renew(scheduler_->chance().Below(8));
   etcdserverpb::PutRequest request;
   request.set_key(fmt::format("l{}.{}", id_, scheduler_->chance().Below(4)));
   request.set_value(fmt::format("{}.{}", id_, ++values_));
@@ -124,12 +125,13 @@ void Leaser::Put(uint64_t left) {
 void Leaser::Renew(uint64_t left) {
   if (stopped_) return;
   if (left == 0) {
+    if (revoked_) return Again();
     if (scheduler_->chance().OneIn(1, 2)) return Revoke();
     // Forgotten: it ends by its time. The next one comes when it may be over, or before.
     return Again();
   }
   const Instant pause = lease().ttl_seconds * 1'000 * kMillisecond / 3;
-  scheduler_->After(scheduler_->Between(pause / 2, pause), [this, left] {
+  scheduler_->After(scheduler_->Between(pause / 10, pause), [this, left] {
     const size_t at = lease().renewals.size();
     lease().renewals.push_back({.invoked = scheduler_->now()});
     Call(
@@ -161,7 +163,19 @@ void Leaser::Revoke() {
                   });
                 });
       },
-      [this](bool) { Again(); });
+      [this](bool answered) {
+        revoked_ = answered;
+        if (!answered || scheduler_->chance().OneIn(1, 3)) return Again();
+        UseRevoked();
+      });
+}
+
+void Leaser::UseRevoked() {
+  scheduler_->After(scheduler_->Between(0, 8'000 * kMillisecond), [this] {
+    if (stopped_) return;
+    if (scheduler_->chance().OneIn(1, 2)) return Put(1);
+    Renew(1);
+  });
 }
 
 }  // namespace kvorum::sim

@@ -25,6 +25,8 @@ class Leaser {
   void Put(uint64_t left);
   void Renew(uint64_t left);
   void Revoke();
+  /// The lease that was revoked, by somebody who does not know it.
+  void UseRevoked();
   void Again();
   /// Does `ask` with some member that is up, over the wire; `then` runs once, when it was answered or nobody
   /// waits any more. `answer`, made by the member, runs before it, where it comes in time.
@@ -38,6 +40,7 @@ class Leaser {
   const Client::Nodes nodes_;
   History* const history_;
   bool stopped_ = false;
+  bool revoked_ = false;  // the lease is over by a revocation that was answered
   uint64_t leases_ = 0;
   uint64_t values_ = 0;
   uint64_t call_ = 0;  // the one that is waited for

@@ -24,11 +24,13 @@ Plan Plan::Draw(uint64_t seed) {
   plan.members = kSizes[random.Below(std::size(kSizes))];
   plan.clients = 1 + random.Below(20);
   plan.watchers = random.Below(6);
-  plan.leasers = random.Below(4);
+  plan.leasers = random.Below(8);
   plan.workload.think = between(kMillisecond, 50 * kMillisecond);
   plan.workload.keys = 1 + random.Below(40);
-  plan.snapshot_count = 10 + random.Below(300);
-  plan.snapshot_catchup_entries = random.Below(60);
+  if (chance(3)) plan.workload.stay = 2 + random.Below(100);
+  plan.snapshot_count = chance(4) ? 1 + random.Below(10) : 10 + random.Below(300);
+  plan.snapshot_catchup_entries = random.Below(chance(3) ? 4 : 60);
+  if (chance(2)) plan.compaction_batch = 1 + random.Below(100);
   plan.pre_vote = !chance(4);
   plan.clock_drift = static_cast<double>(random.Below(5)) / 100;
   plan.disk.max_sync = between(kMillisecond, 20 * kMillisecond);
@@ -60,6 +62,7 @@ Plan Plan::Draw(uint64_t seed) {
     plan.first_release = random.Below(4);
   }
   plan.disk_loss_every = chance(4) ? between(2 * kSecond, 15 * kSecond) : 0;
+  if (chance(3)) plan.kill_at_one_in = 2 + random.Below(15);
   if (chance(2)) {
     plan.v2_clients = 1 + random.Below(12);
     plan.v2_watchers = random.Below(6);
@@ -74,21 +77,23 @@ Plan Plan::Draw(uint64_t seed) {
 std::string Plan::Text() const {
   const auto ms = [](Instant time) { return time / kMillisecond; };
   return fmt::format(
-      "members={} clients={}+{}+{} v2={}+{} ttl={}s keys={} think={}ms snapshot_count={}+{} pre_vote={} "
+      "members={} clients={}+{}+{} v2={}+{} ttl={}s keys={} think={}ms stay={} snapshot_count={}+{} batch={} "
+      "pre_vote={} "
       "drift={} sync<={}ms "
       "stall=1/{} "
       "delay<={}ms lost=1/{} doubled=1/{} late=1/{} kill={}ms power={}ms pause={}ms cut={}ms "
       "write_error={}ms "
       "all_down={}ms commit={}ms transfer={}ms change={}ms disk_loss={}ms full={}ms flip={}ms set_back={}ms "
-      "log_loss={}ms clock_jump={}ms slow={}ms snapshot={}ms defragment={}ms upgrade={}ms from {}",
+      "log_loss={}ms clock_jump={}ms slow={}ms snapshot={}ms defragment={}ms upgrade={}ms from {} "
+      "kill_at=1/{}",
       members, clients, watchers, leasers, v2_clients, v2_watchers, v2_workload.longest_ttl, workload.keys,
-      ms(workload.think), snapshot_count, snapshot_catchup_entries, pre_vote, clock_drift, ms(disk.max_sync),
-      disk.stall_one_in, ms(network.max_delay), network.lost_one_in, network.doubled_one_in,
-      network.late_one_in, ms(kill_every), ms(power_cut_every), ms(pause_every), ms(cut_every),
-      ms(write_error_every), ms(all_down_every), ms(commit_every), ms(transfer_every), ms(change_every),
-      ms(disk_loss_every), ms(full_every), ms(flip_every), ms(set_back_every), ms(log_loss_every),
-      ms(clock_jump_every), ms(slow_every), ms(snapshot_every), ms(defragment_every), ms(upgrade_every),
-      first_release);
+      ms(workload.think), workload.stay, snapshot_count, snapshot_catchup_entries, compaction_batch, pre_vote,
+      clock_drift, ms(disk.max_sync), disk.stall_one_in, ms(network.max_delay), network.lost_one_in,
+      network.doubled_one_in, network.late_one_in, ms(kill_every), ms(power_cut_every), ms(pause_every),
+      ms(cut_every), ms(write_error_every), ms(all_down_every), ms(commit_every), ms(transfer_every),
+      ms(change_every), ms(disk_loss_every), ms(full_every), ms(flip_every), ms(set_back_every),
+      ms(log_loss_every), ms(clock_jump_every), ms(slow_every), ms(snapshot_every), ms(defragment_every),
+      ms(upgrade_every), first_release, kill_at_one_in);
 }
 
 }  // namespace kvorum::sim

@@ -77,6 +77,7 @@ struct Plan {
   uint64_t snapshot_count = 100;
   uint64_t snapshot_catchup_entries = 20;
   uint64_t max_request_bytes = 1'572'864;
+  uint64_t compaction_batch = 1000;  ///< records
   bool pre_vote = true;
   double clock_drift = 0.01;
   Instant faulty = 30'000'000'000;    ///< how long faults go on
@@ -102,6 +103,8 @@ struct Plan {
   Instant upgrade_every = 0;           ///< of a member, or towards the next release
   size_t first_release = 3;            ///< of Upgrades
   Instant commit_every = 100'000'000;  ///< of the databases
+  /// A process is killed at one in so many rare moments (Recorder::OnRare); 0: at none.
+  uint64_t kill_at_one_in = 0;
 
   /// A swarm: each seed has its own mixture of faults, sizes and manners.
   static Plan Draw(uint64_t seed);

@@ -70,6 +70,7 @@ void Recorder::Handed(MemberId member, const Write& write) {
       log.model.Install(index, term);
     }
   }
+  const raft::NodeId vote = log.state.vote;
   if (!write.hard_state.empty()) log.state = write.hard_state;
   if (!write.entries.empty()) {
     pending.kept = std::min(pending.kept, write.entries.front().index.value() - 1);
@@ -80,6 +81,10 @@ void Recorder::Handed(MemberId member, const Write& write) {
   pending.state = log.state;
   if (pending.replaces) Note(member, DurabilityEvent::Kind::kReplaced, pending.kept, 0);
   log.pending.push_back(pending);
+  const bool votes = log.state.vote != vote && log.state.vote != raft::kNoNode;
+  if (votes || pending.replaces || (write.snapshot && write.snapshot->index.value() == log.model.base())) {
+    Rare(member);
+  }
 }
 
 void Recorder::Synced(MemberId member, size_t writes) {
@@ -125,6 +130,7 @@ void Recorder::NoteLeader(const raft::Message& message) {
   if (log.led != term) {
     Note(member, DurabilityEvent::Kind::kVoted, 0, term, member.value());
     log.committed = 0;
+    Rare(member);
   }
   log.led = term;
   log.committed = std::max(log.committed, commit);

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <map>
+#include <utility>
 
 #include "raft/storage.h"
 #include "sim/check/log_model.h"
@@ -18,6 +20,9 @@ class Recorder {
 
   /// `history` is borrowed.
   explicit Recorder(History* history) : history_(history) {}
+
+  /// Told when a member does what it seldom does: votes, begins to lead, replaces entries, takes a snapshot.
+  void OnRare(std::function<void(MemberId)> told) { on_rare_ = std::move(told); }
 
   /// A process begins with the log that its disk has, and with a database that has everything up to
   /// `applied`; by `durable` it was known to have everything up to there.
@@ -52,6 +57,9 @@ class Recorder {
   };
 
   void NoteEntry(MemberId member, const raft::Entry& entry, Log* log);
+  void Rare(MemberId member) {
+    if (on_rare_) on_rare_(member);
+  }
   void NoteLeader(const raft::Message& message);
   void Note(MemberId member, DurabilityEvent::Kind kind, uint64_t index, uint64_t term, uint64_t vote = 0) {
     history_->durability.push_back(
@@ -60,6 +68,7 @@ class Recorder {
 
   History* const history_;
   std::map<MemberId, Log> logs_;
+  std::function<void(MemberId)> on_rare_;
 };
 
 }  // namespace kvorum::sim

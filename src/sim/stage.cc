@@ -41,6 +41,7 @@ Node& Stage::AddMachine(Node::Options options) {
   options.member.snapshot_count = plan_.snapshot_count;
   options.member.snapshot_catchup_entries = plan_.snapshot_catchup_entries;
   options.member.pre_vote = plan_.pre_vote;
+  options.member.compaction_batch_limit = plan_.compaction_batch;
   if (!release_.empty()) options.member.release = release_;
   nodes_.push_back(std::make_unique<Node>(&scheduler_, &network_, std::move(options)));
   Node& node = *nodes_.back();

@@ -74,6 +74,7 @@ class Stage {
   const Truth& truth() const { return truth_; }
   V2Truth& v2_truth() { return v2_truth_; }
   History& history() { return history_; }
+  Recorder& recorder() { return recorder_; }
   /// The machines that are in use.
   const std::vector<Node*>& present() const { return present_; }
   /// One of them, by chance.

@@ -12,6 +12,7 @@ namespace kvorum::sim {
 /// What clients do, in parts of their sum.
 struct Workload {
   Instant think = 5'000'000;  ///< between an answer and the next request, at most twice this
+  uint64_t stay = 1;          ///< one request in so many goes to another member than the one before
   uint64_t keys = 16;
   uint64_t value_bytes = 8;
   uint64_t put = 30;

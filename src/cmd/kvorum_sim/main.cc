@@ -33,7 +33,7 @@ const std::vector<CommandFlag> kFlags = {
     {"measure", "false", "Print how fast it runs, with 1,000 requests a second and no faults.", true},
     {"failures", "", "Append the seeds that fail to this file."},
 #if KVORUM_PLANTED_BUGS
-    {"bug", "", "Plant this bug; a range of seeds ends where it is caught."},
+    {"bug", "", "Plant this bug; a range of seeds ends where it breaks a promise."},
     {"bugs", "false", "List the bugs that can be planted.", true},
 #endif
 };
@@ -97,7 +97,7 @@ class Range {
     uint64_t jobs = 1;
     uint64_t limit_seconds = 0;
     std::string failures;
-    bool until_failure = false;  ///< begin no further seed when one has failed
+    bool until_broken = false;  ///< begin no further seed when one has broken a promise or crashed
   };
 
   explicit Range(Options options) : options_(std::move(options)), next_(options_.from) {
@@ -117,7 +117,7 @@ class Range {
 
  private:
   bool MayBegin() const {
-    if (options_.until_failure && failed_ > 0) return false;
+    if (options_.until_broken && worst_ >= kExitSafety) return false;
     return next_ <= options_.to && (!latest_ || std::time(nullptr) < *latest_);
   }
 
@@ -199,14 +199,14 @@ int Main(const std::vector<std::string>& words) {
     return 0;
   }
   if (arguments->IsOn("measure")) return Measure() ? 0 : kExitSafety;
-  bool until_failure = false;
+  bool hunting = false;
 #if KVORUM_PLANTED_BUGS
   if (arguments->IsOn("bugs")) {
     PrintBugs();
     return 0;
   }
-  until_failure = !arguments->Text("bug").empty();
-  if (until_failure && !Plant(arguments->Text("bug"))) return Usage("no such bug: see --bugs");
+  hunting = !arguments->Text("bug").empty();
+  if (hunting && !Plant(arguments->Text("bug"))) return Usage("no such bug: see --bugs");
 #endif
   uint64_t from = 0;
   uint64_t to = 0;
@@ -227,7 +227,7 @@ int Main(const std::vector<std::string>& words) {
                 .jobs = *jobs,
                 .limit_seconds = *limit,
                 .failures = arguments->Text("failures"),
-                .until_failure = until_failure})
+                .until_broken = hunting})
       .Run();
 }
 
