@@ -1,7 +1,9 @@
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <charconv>
+#include <csignal>
 #include <cstdio>
 #include <ctime>
 #include <iostream>
@@ -23,6 +25,9 @@ constexpr int kExitUsage = 1;
 constexpr int kExitLiveness = 2;
 constexpr int kExitSafety = 3;
 constexpr int kExitCrash = 4;
+
+/// Of one seed of a range, of the processor: hundreds of times what one takes.
+constexpr rlim_t kMostSeconds = 60;
 
 const std::vector<CommandFlag> kFlags = {
     {"seed", "", "Run this seed."},
@@ -116,8 +121,18 @@ class Range {
   }
 
  private:
+  bool Caught() const { return options_.until_broken && worst_ >= kExitSafety; }
+
+  void EndOthers() {
+    for (const auto& [pid, seed] : running_) {
+      kill(pid, SIGKILL);
+      waitpid(pid, nullptr, 0);
+    }
+    running_.clear();
+  }
+
   bool MayBegin() const {
-    if (options_.until_broken && worst_ >= kExitSafety) return false;
+    if (Caught()) return false;
     return next_ <= options_.to && (!latest_ || std::time(nullptr) < *latest_);
   }
 
@@ -125,7 +140,12 @@ class Range {
     if (!MayBegin() || running_.size() >= options_.jobs) return false;
     const uint64_t seed = next_++;
     const pid_t pid = fork();
-    if (pid == 0) _exit(RunSeed(seed, false));
+    if (pid == 0) {
+      // One that never ends dies of this, which is a crash.
+      const rlimit limit{.rlim_cur = kMostSeconds, .rlim_max = kMostSeconds};
+      setrlimit(RLIMIT_CPU, &limit);
+      _exit(RunSeed(seed, false));
+    }
     if (pid > 0) running_[pid] = seed;
     return true;
   }
@@ -147,6 +167,7 @@ class Range {
     worst_ = std::max(worst_, code);
     if (done_ % 100 == 0) fmt::print("{} seeds, {} failed, last {}\n", done_, failed_, seed);
     std::fflush(stdout);
+    if (Caught()) EndOthers();
   }
 
   void Keep(uint64_t seed) const {
