@@ -15,6 +15,13 @@ constexpr Instant kPersistence = 20 * kSecond;
 /// How long an answer is waited for.
 constexpr Instant kPatience = 3 * kSecond;
 
+bool SameVoters(const std::vector<cluster::Member>& left, const std::vector<cluster::Member>& right) {
+  return std::equal(left.begin(), left.end(), right.begin(), right.end(),
+                    [](const cluster::Member& one, const cluster::Member& other) {
+                      return one.id == other.id && one.is_learner == other.is_learner;
+                    });
+}
+
 }  // namespace
 
 void Admin::Begin() {
@@ -34,7 +41,9 @@ void Admin::Look() {
     const uint64_t applied = node->member()->status().applied_index;
     if (applied <= seen_) continue;
     seen_ = applied;
-    members_ = node->member()->cluster().members();
+    std::vector<cluster::Member> members = node->member()->cluster().members();
+    if (!SameVoters(members, members_)) changed_ = applied;
+    members_ = std::move(members);
   }
 }
 
@@ -277,17 +286,22 @@ void Admin::MoveLeader() {
   leader->member()->MoveLeader(to.id(), MonotonicTime::max(), [](const absl::Status&) {});
 }
 
+/// One that does not know of the last change may be the one that is needed to tell the others, and cannot: a
+/// member counts votes among those that it knows to be voters. One that has yet to start knows nothing.
+bool Admin::KnowsVoters(Node& node) const {
+  return node.member() != nullptr && node.member()->status().applied_index >= changed_;
+}
+
 bool Admin::MayBreak(const Node& node) const {
   if (finishing_ || !settled_ || stage_.IsBroken(node) || stage_.IsSuspect(node)) return false;
   const cluster::Member* const member = Find(node.id());
   if (member == nullptr) return false;
   if (member->is_learner) return true;
   size_t harmed = 0;
-  for (const Node* other : stage_.present()) {
+  for (Node* other : stage_.present()) {
     const cluster::Member* const found = Find(other->id());
     const bool counts = found != nullptr && !found->is_learner;
-    // One that has yet to start has nothing on its disk, and cannot join where the others lack a quorum.
-    const bool lacks = stage_.IsBroken(*other) || stage_.IsSuspect(*other) || other->IsJoining();
+    const bool lacks = stage_.IsBroken(*other) || stage_.IsSuspect(*other) || !KnowsVoters(*other);
     harmed += counts && lacks ? 1 : 0;
   }
   return harmed < (voters() - 1) / 2;

@@ -59,10 +59,12 @@ class Admin {
   Node* MachineOf(MemberId id) const;
   std::string NewUrl();
   size_t voters() const;
+  bool KnowsVoters(Node& node) const;
 
   Stage& stage_;
   Scheduler& scheduler_;
-  uint64_t seen_ = 0;  // the index that `members_` is of
+  uint64_t seen_ = 0;     // the index that `members_` is of
+  uint64_t changed_ = 0;  // an index by which whoever applied it has the voters of `members_`
   std::vector<cluster::Member> members_;
   std::deque<Order> orders_;
   std::map<MemberId, Instant> leave_at_;  // removed, and still there until then

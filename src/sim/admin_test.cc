@@ -62,6 +62,7 @@ TEST(SimFaults, HarmedFilesAreSeenAtTheStartAndTheirMachinesReplaced) {
   plan.flip_every = 2 * kSecond;
   plan.set_back_every = 3 * kSecond;
   plan.log_loss_every = 4 * kSecond;
+  plan.faulty = 60 * kSecond;
   const Told told(1, plan);
   EXPECT_GT(told.Times("bits flip on"), 2u);
   EXPECT_GT(told.Times("gets its database"), 1u);
