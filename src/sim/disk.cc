@@ -158,13 +158,6 @@ absl::Status Disk::WriteOut(std::vector<Write>& writes) {
   return wal_->Save(batches);
 }
 
-bool Disk::LogIsDurable() {
-  const absl::StatusOr<std::vector<std::string>> names = env_.ListDirectory(wal_dir_);
-  return names.ok() && std::all_of(names->begin(), names->end(), [this](const std::string& name) {
-           return !name.ends_with(".wal") || env_.IsDurable(wal_dir_ + "/" + name);
-         });
-}
-
 void Disk::Finish() {
   const bool failed_before = !failure_.ok();
   if (!failed_before) failure_ = WriteOut(under_way_);
@@ -172,7 +165,7 @@ void Disk::Finish() {
   unsynced_ += finished.size();
   if (!failure_.ok()) {
     recorder_->SyncFailed(member_);
-  } else if (LogIsDurable()) {
+  } else if (env_.AreDurable(wal_dir_, ".wal")) {
     recorder_->Synced(member_, std::exchange(unsynced_, 0));
   }
   for (Write& write : finished) {

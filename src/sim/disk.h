@@ -76,8 +76,6 @@ class Disk final : public wal::LogStorage, public member::SnapshotStorage {
   void Begin();
   void Finish();
   absl::Status WriteOut(std::vector<Write>& writes);
-  /// What was written of the log is on the disk, by what the file system says.
-  bool LogIsDurable();
   Instant SyncTime();
   /// Runs `task` later, unless the process is gone by then.
   void Later(Instant delay, Scheduler::Task task);

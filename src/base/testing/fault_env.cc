@@ -37,8 +37,15 @@ struct FaultEnv::Node {
   std::string synced;
   std::vector<Change> unsynced;
 
-  std::map<std::string, std::shared_ptr<Node>> names;
-  std::map<std::string, std::shared_ptr<Node>> synced_names;
+  using Names = std::map<std::string, std::shared_ptr<Node>, std::less<>>;
+  Names names;
+  Names synced_names;
+
+  /// Whether a crash of this directory would leave that file of it as it is, under that name.
+  bool IsDurable(const Names::value_type& file) const {
+    const auto synced = synced_names.find(file.first);
+    return file.second->unsynced.empty() && synced != synced_names.end() && synced->second == file.second;
+  }
 
   void Write(uint64_t at, std::string_view data) {
     if (content.size() < at + data.size()) content.resize(at + data.size(), '\0');
@@ -270,13 +277,13 @@ void FaultEnv::Put(const std::string& path, std::string content) {
   parent->first->synced_names[parent->second] = node;
 }
 
-bool FaultEnv::IsDurable(const std::string& path) {
+bool FaultEnv::AreDurable(std::string_view directory, std::string_view suffix) {
   absl::MutexLock lock(&mutex_);
-  const std::shared_ptr<Node> node = Find(path);
-  KVORUM_CHECK(node != nullptr && !node->is_directory, "no file {}", path);
-  const auto parent = Parent(path);
-  const auto name = parent->first->synced_names.find(parent->second);
-  return node->unsynced.empty() && name != parent->first->synced_names.end() && name->second == node;
+  const std::shared_ptr<Node> node = Find(directory);
+  if (node == nullptr || !node->is_directory) return false;
+  return std::all_of(node->names.begin(), node->names.end(), [&](const Node::Names::value_type& file) {
+    return file.second->is_directory || !file.first.ends_with(suffix) || node->IsDurable(file);
+  });
 }
 
 std::string FaultEnv::Get(const std::string& path) {
@@ -286,12 +293,13 @@ std::string FaultEnv::Get(const std::string& path) {
   return node->content;
 }
 
-std::shared_ptr<FaultEnv::Node> FaultEnv::Find(const std::string& path) {
+std::shared_ptr<FaultEnv::Node> FaultEnv::Find(std::string_view path) {
   std::shared_ptr<Node> node = root_;
   for (size_t begin = 0; begin < path.size() && node != nullptr;) {
     const size_t end = std::min(path.find('/', begin), path.size());
-    if (end > begin && path.substr(begin, end - begin) != ".") {
-      auto it = node->names.find(path.substr(begin, end - begin));
+    const std::string_view name = path.substr(begin, end - begin);
+    if (!name.empty() && name != ".") {
+      const auto it = node->names.find(name);
       node = it == node->names.end() ? nullptr : it->second;
     }
     begin = end + 1;

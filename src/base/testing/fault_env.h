@@ -70,8 +70,9 @@ class FaultEnv final : public Env {
   void Flip(const std::string& path, uint64_t offset, uint8_t mask);
   /// Replaces the file, durably.
   void Put(const std::string& path, std::string content);
-  /// Whether a crash now would leave the file as it is, under this name. REQUIRES: the file exists
-  bool IsDurable(const std::string& path);
+  /// Whether a crash now would leave all files in this directory whose names end so as they are, under these
+  /// names. False where there is no such directory.
+  bool AreDurable(std::string_view directory, std::string_view suffix);
   /// The file's content as a reader sees it; REQUIRES: the file exists
   std::string Get(const std::string& path);
 
@@ -103,7 +104,7 @@ class FaultEnv final : public Env {
 
   /// Counts the operation and says whether it fails. `*stopped` tells a machine that stopped from an error.
   absl::Status Begin(Op op, bool* stopped = nullptr) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  std::shared_ptr<Node> Find(const std::string& path) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::shared_ptr<Node> Find(std::string_view path) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   /// The directory that `path` stands in, and the name there.
   absl::StatusOr<std::pair<std::shared_ptr<Node>, std::string>> Parent(const std::string& path)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -96,6 +96,23 @@ TEST_F(BaseFaultEnv, DirectoriesThatWereMadeStay) {
   EXPECT_TRUE(env_.Exists("a/b/f"));
 }
 
+TEST_F(BaseFaultEnv, KnowsWhetherADirectorysFilesAreDurable) {
+  ASSERT_TRUE(env_.CreateDirectories("d", 0700).ok());
+  auto file = env_.OpenForWriting("d/a.wal", Env::Create::kMustBeNew, 0600).value();
+  auto other = env_.OpenForWriting("d/other", Env::Create::kMustBeNew, 0600).value();
+  EXPECT_FALSE(env_.AreDurable("d", ".wal"));  // its name is not
+  ASSERT_TRUE(env_.SyncDirectory("d").ok());
+  EXPECT_TRUE(env_.AreDurable("d", ".wal"));
+  ASSERT_TRUE(file->Append("1").ok());
+  EXPECT_FALSE(env_.AreDurable("d", ".wal"));
+  ASSERT_TRUE(file->Sync().ok());
+  ASSERT_TRUE(other->Append("1").ok());
+  EXPECT_TRUE(env_.AreDurable("d", ".wal"));
+  ASSERT_TRUE(env_.Rename("d/a.wal", "d/b.wal").ok());
+  EXPECT_FALSE(env_.AreDurable("d", ".wal"));
+  EXPECT_FALSE(env_.AreDurable("no such", ".wal"));
+}
+
 TEST_F(BaseFaultEnv, FlipsBits) {
   env_.Put("f", "abc");
   env_.Flip("f", 1, 0x03);
