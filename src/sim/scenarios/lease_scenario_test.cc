@@ -1,4 +1,7 @@
+#include <optional>
+
 #include "gtest/gtest.h"
+#include "sim/scenarios/planting.h"
 #include "sim/scenarios/scene.h"
 
 namespace kvorum::sim {
@@ -47,6 +50,44 @@ TEST(LeaseScenario, AStuckDiskOfTheLeaderEndsNoLease) {
   EXPECT_TRUE(Renewing(scene, follower, 12));
   EXPECT_EQ(scene.Get(old, "k"), "v");
 }
+
+/// A leader is stopped until the lease is half over for its successor; then it comes back, hears nobody for a
+/// moment, and is asked to renew. Whether the lease lives on for as long as that promises.
+bool ARenewalByADeposedLeaderIsKept() {
+  constexpr int64_t kTtl = 10;
+  Scene scene;
+  Node& old = scene.Leader();
+  scene.Grant(old, kLease, kTtl);
+  scene.Put(old, "k", "v", kLease);
+  scene.Settle();
+  scene.network().SetFilter([&old](const raft::Message& message) {
+    return message.from.value() != old.id().value() && message.to.value() != old.id().value();
+  });
+  old.Pause();
+  Node& next = scene.Leader();
+  scene.Let(kTtl / 2 * kSecond);
+  old.Resume();
+  EXPECT_TRUE(old.member()->status().is_leader) << "as far as it knows";
+  std::optional<absl::Status> told;
+  old.member()->RenewLease(LeaseId(kLease),
+                           [&told](const absl::StatusOr<int64_t>& ttl) { told = ttl.status(); });
+  const Instant asked = scene.scheduler().now();
+  scene.Let(50 * kMillisecond);
+  scene.network().SetFilter(nullptr);
+  EXPECT_TRUE(scene.Until([&] { return told.has_value(); }));
+  EXPECT_TRUE(told->ok()) << *told;
+  scene.scheduler().RunUntil(asked + (kTtl - 1) * kSecond);
+  return scene.Get(next, "k") == "v";
+}
+
+TEST(LeaseScenario, ADeposedLeaderPromisesNoRenewal) { EXPECT_TRUE(ARenewalByADeposedLeaderIsKept()); }
+
+#if KVORUM_PLANTED_BUGS
+TEST(LeaseScenario, ADeposedLeaderThatRenewsIsFound) {
+  const Planting planting(PlantedBug::kRenewalUnconfirmed);
+  EXPECT_FALSE(ARenewalByADeposedLeaderIsKept());
+}
+#endif
 
 TEST(LeaseScenario, ALeaseThatNobodyRenewsEndsUnderTheNextLeaderToo) {
   Scene scene;

@@ -1,4 +1,5 @@
 #include "gtest/gtest.h"
+#include "sim/scenarios/planting.h"
 #include "sim/scenarios/scene.h"
 
 namespace kvorum::sim {
@@ -51,6 +52,44 @@ TEST(ReadScenario, ALeaderThatWasStoppedDoesNotAnswerFromThePast) {
     EXPECT_NE(told.text, "old");
   }
 }
+
+/// A leader of five and one follower are stopped, and the others go on without them; then the two come back
+/// and hear each other, and nobody else, for a moment. What the follower read, begun at once.
+std::string ReadByALeaderWithOneFollower() {
+  Scene scene(5);
+  Node& old = scene.Leader();
+  Node& follower = scene.Other(old);
+  scene.Put(old, "x", "old");
+  scene.Settle();
+  const auto is_here = [&](raft::NodeId id) {
+    return id.value() == old.id().value() || id.value() == follower.id().value();
+  };
+  scene.network().SetFilter(
+      [&](const raft::Message& message) { return is_here(message.from) == is_here(message.to); });
+  follower.Pause();
+  WriteBehindItsBack(scene, old, "new");
+  old.Resume();
+  follower.Resume();
+  EXPECT_TRUE(old.member()->status().is_leader) << "as far as it knows";
+  EXPECT_EQ(follower.member()->status().leader, old.id()) << "as far as it knows";
+  Told told;
+  told.Ask(follower, "x");
+  scene.Let(50 * kMillisecond);
+  scene.network().SetFilter(nullptr);
+  EXPECT_TRUE(scene.Until([&] { return !told.text.empty(); }));
+  return told.text;
+}
+
+TEST(ReadScenario, OneFollowerConfirmsNoReadInAClusterOfFive) {
+  EXPECT_NE(ReadByALeaderWithOneFollower(), "old");
+}
+
+#if KVORUM_PLANTED_BUGS
+TEST(ReadScenario, OneFollowerWhoseWordIsEnoughReadsFromThePast) {
+  const Planting planting(PlantedBug::kWitnessMinority);
+  EXPECT_EQ(ReadByALeaderWithOneFollower(), "old");
+}
+#endif
 
 // A follower repeats its question because the answer was lost, and acknowledgements of the round that
 // answered it the first time arrive late: a read that began in between is not confirmed by them.
