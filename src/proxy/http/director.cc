@@ -33,7 +33,8 @@ std::shared_ptr<const Endpoints> Director::endpoints() const {
 
 std::vector<std::string> Director::AvailableUrls() const {
   std::vector<std::string> urls;
-  for (const auto& endpoint : *endpoints()) {
+  const std::shared_ptr<const Endpoints> all = endpoints();
+  for (const auto& endpoint : *all) {
     if (endpoint->available) urls.push_back(endpoint->url);
   }
   return urls;
