@@ -1,10 +1,11 @@
-// ThreadSanitizer builds only: tells the sanitizer about absl::Mutex, absl::CondVar and absl::Notification,
-// whose code in the system's shared library is not instrumented. These definitions stand before the
+// ThreadSanitizer builds only: tells the sanitizer about absl::Mutex, absl::CondVar, absl::Notification and the
+// references of absl::Status, whose code in the system's shared library is not instrumented. These definitions stand before the
 // library's, tell, and call them.
 
 #include <dlfcn.h>
 #include <sanitizer/tsan_interface.h>
 
+#include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
 #include "base/check.h"
@@ -151,6 +152,14 @@ bool CondVar::WaitWithDeadline(Mutex* mutex, Time deadline) {
   static auto* const real =
       Real<bool(CondVar*, Mutex*, Time)>("_ZN4absl7debian37CondVar16WaitWithDeadlineEPNS0_5MutexENS0_4TimeE");
   return Waiting(mutex, [&] { return real(this, mutex, deadline); });
+}
+
+// Whoever lets the last reference go deletes what all others have read before they let theirs go.
+void Status::UnrefNonInlined(uintptr_t rep) {
+  static auto* const real = Real<void(uintptr_t)>("_ZN4absl7debian36Status15UnrefNonInlinedEm");
+  __tsan_release(reinterpret_cast<void*>(rep));
+  __tsan_acquire(reinterpret_cast<void*>(rep));
+  real(rep);
 }
 
 // What was done before a notification is seen by who waited for it.
