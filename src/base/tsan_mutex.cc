@@ -1,6 +1,6 @@
-// ThreadSanitizer builds only: tells the sanitizer about absl::Mutex, absl::CondVar, absl::Notification and the
-// references of absl::Status, whose code in the system's shared library is not instrumented. These definitions stand before the
-// library's, tell, and call them.
+// ThreadSanitizer builds only: tells the sanitizer about absl::Mutex, absl::CondVar, absl::Notification and
+// the references of absl::Status, whose code in the system's shared library is not instrumented. These
+// definitions stand before the library's, tell, and call them.
 
 #include <dlfcn.h>
 #include <sanitizer/tsan_interface.h>

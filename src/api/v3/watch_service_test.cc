@@ -184,7 +184,7 @@ TEST_F(ApiV3Watch, OneTransactionIsOneResponse) {
 }
 
 TEST_F(ApiV3Watch, CutsLargeResponsesWhereAsked) {
-  Open(stream_, "key: 'quiet'");  // it has read the options
+  Open(stream_, "key: 'quiet'");                   // it has read the options
   member_.options_value.max_request_bytes = 1000;  // and 512 KiB of overhead
   Stream stream(&server_, "/etcdserverpb.Watch/Watch");
   Open(stream, "key: '\\0' range_end: '\\0' fragment: true");
