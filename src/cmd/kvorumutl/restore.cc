@@ -102,9 +102,10 @@ class Restorer {
   }
 
   absl::Status WriteDatabase(std::unique_ptr<backend::ReadView> content) {
-    KVORUM_ASSIGN_OR_RETURN(const auto database, backend::OpenLmdbBackend({.directory = layout_.backend_dir,
-                                                                           .map_size_bytes = kMapBytes,
-                                                                           .logger = &logger_}));
+    KVORUM_ASSIGN_OR_RETURN(const uint64_t bytes, env_.FileSize(options_.snapshot_path));
+    backend::LmdbOptions options{.directory = layout_.backend_dir, .logger = &logger_};
+    options.map_size_bytes = std::max(options.map_size_bytes, kMaxGrowth * bytes);
+    KVORUM_ASSIGN_OR_RETURN(const auto database, backend::OpenLmdbBackend(std::move(options)));
     KVORUM_RETURN_IF_ERROR(
         WaitFor([&](Done done) { database->Replace(std::move(content), position_, std::move(done)); }));
     database->BeginEntry();
@@ -189,7 +190,9 @@ class Restorer {
     return log->Sync();
   }
 
-  static constexpr uint64_t kMapBytes = uint64_t{1} << 42;
+  /// A database is never so many times as large as the snapshot that it is made from: in the worst case
+  /// records of half a page have pages of their own, half of which are free for more.
+  static constexpr uint64_t kMaxGrowth = 8;
 
   const RestoreOptions& options_;
   Env& env_;
