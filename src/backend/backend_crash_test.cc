@@ -47,7 +47,7 @@ Records Scan(Backend& backend, Bucket bucket) {
   EXPECT_TRUE(backend.NewReadView()
                   ->Scan(bucket, "", "",
                          [&](auto key, auto value) {
-                           records.emplace(key, value);
+                           EXPECT_TRUE(records.emplace(key, value).second) << "told twice";
                            return true;
                          })
                   .ok());
@@ -121,7 +121,7 @@ TEST(BackendDefragment, ReadersAndTheWriterGoOnMeanwhile) {
         Records found;
         ASSERT_TRUE(view->Scan(Bucket::kKey, "", "",
                                [&](auto key, auto value) {
-                                 found.emplace(key, value);
+                                 EXPECT_TRUE(found.emplace(key, value).second) << "told twice";
                                  return true;
                                })
                         .ok());
