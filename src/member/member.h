@@ -151,10 +151,19 @@ class Member : public PeerReceiver {
     uint64_t raft_index = 0;  ///< the commit index when it was applied
     uint64_t raft_term = 0;   ///< of the last entry applied
   };
-  /// Agrees on a write, whose id is given here, and tells what it did. The limits of Propose but for the
-  /// request's size, which api/ limits.
-  virtual void ProposeV2(v2store::Request request, MonotonicTime deadline,
-                         absl::AnyInvocable<void(V2Outcome)> done) = 0;
+  struct V2Write {
+    v2store::Request request;  ///< its id is given by the member
+    MonotonicTime deadline;
+    absl::AnyInvocable<void(V2Outcome)> done;
+  };
+  /// Agrees on writes, in their order, and tells of each what it did. The limits of Propose but for the
+  /// request's size, which api/ limits. Many in one call wake the member's threads once.
+  virtual void ProposeV2(std::vector<V2Write> writes) = 0;
+  void ProposeV2(v2store::Request request, MonotonicTime deadline, absl::AnyInvocable<void(V2Outcome)> done) {
+    std::vector<V2Write> writes;
+    writes.push_back({.request = std::move(request), .deadline = deadline, .done = std::move(done)});
+    ProposeV2(std::move(writes));
+  }
   virtual v2store::Store& v2_store() = 0;
 
   virtual void Defragment(absl::AnyInvocable<void(absl::Status)> done) = 0;

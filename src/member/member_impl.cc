@@ -289,25 +289,31 @@ void MemberImpl::Propose(RequestId id, Bytes entry, MonotonicTime deadline, Appl
   proposer_.Propose(id, std::move(entry), deadline, std::move(done));
 }
 
-void MemberImpl::ProposeV2(v2store::Request request, MonotonicTime deadline,
-                           absl::AnyInvocable<void(V2Outcome)> done) {
+void MemberImpl::ProposeV2(std::vector<V2Write> writes) {
   if (absl::Status status = v2_gate_.Check(); !status.ok()) {
-    metrics_.proposals_failed.Add();
-    ports_.apply_executor->Post([status = std::move(status), done = std::move(done)]() mutable {
-      done({.status = std::move(status), .result = {}});
+    metrics_.proposals_failed.Add(writes.size());
+    ports_.apply_executor->Post([status = std::move(status), writes = std::move(writes)]() mutable {
+      for (V2Write& write : writes) write.done({.status = status, .result = {}});
     });
     return;
   }
-  proposer_.ProposeV2(std::move(request), deadline, [done = std::move(done)](ApplyResult applied) mutable {
-    V2Outcome outcome{.status = std::move(applied.status), .result = {}};
-    if (outcome.status.ok()) {
-      KVORUM_CHECK(applied.v2 != nullptr);
-      outcome.result = std::move(applied.v2->result);
-      outcome.raft_index = applied.v2->raft_index;
-      outcome.raft_term = applied.v2->raft_term;
-    }
-    done(std::move(outcome));
-  });
+  std::vector<Proposer::V2Write> proposals;
+  proposals.reserve(writes.size());
+  for (V2Write& write : writes) {
+    ApplyDone done = [done = std::move(write.done)](ApplyResult applied) mutable {
+      V2Outcome outcome{.status = std::move(applied.status), .result = {}};
+      if (outcome.status.ok()) {
+        KVORUM_CHECK(applied.v2 != nullptr);
+        outcome.result = std::move(applied.v2->result);
+        outcome.raft_index = applied.v2->raft_index;
+        outcome.raft_term = applied.v2->raft_term;
+      }
+      done(std::move(outcome));
+    };
+    proposals.push_back(
+        {.request = std::move(write.request), .deadline = write.deadline, .done = std::move(done)});
+  }
+  proposer_.ProposeV2(std::move(proposals));
 }
 
 bool MemberImpl::ConfirmRead(MonotonicTime deadline, absl::AnyInvocable<void(absl::Status)>* done) {

@@ -48,8 +48,7 @@ class MemberImpl final : public Member {
   bool ConfirmRead(MonotonicTime deadline, absl::AnyInvocable<void(absl::Status)>* done) override;
   absl::Status CheckQuota(int64_t cost_bytes) override;
   void WaitCompacted(int64_t revision, absl::AnyInvocable<void(absl::Status)> done) override;
-  void ProposeV2(v2store::Request request, MonotonicTime deadline,
-                 absl::AnyInvocable<void(V2Outcome)> done) override;
+  void ProposeV2(std::vector<V2Write> writes) override;
   v2store::Store& v2_store() override { return v2_store_; }
   void Defragment(absl::AnyInvocable<void(absl::Status)> done) override;
   void HashKv(int64_t revision, absl::AnyInvocable<void(absl::StatusOr<mvcc::HashResult>)> done) override;

@@ -33,29 +33,41 @@ absl::Status Proposer::CheckBacklog() const {
 void Proposer::Propose(RequestId id, Bytes entry, MonotonicTime deadline, ApplyDone done) {
   const bool too_large = entry.size() > options_.max_request_bytes;
   const absl::Status limits = too_large ? RequestTooLargeError() : CheckBacklog();
-  ProposeChecked(limits, id, std::move(entry), deadline, std::move(done));
+  if (!limits.ok()) return Refuse(limits, std::move(done));
+  Waiter waiter = WaiterFor(id, entry, deadline, std::move(done));
+  loop_->Propose(std::move(entry), std::move(waiter));
 }
 
-void Proposer::ProposeV2(v2store::Request request, MonotonicTime deadline, ApplyDone done) {
-  const RequestId id = NextId();
-  request.id = id.value();
-  ProposeChecked(CheckBacklog(), id, Bytes::Copy(v2store::Encode(request)), deadline, std::move(done));
-}
-
-void Proposer::ProposeChecked(const absl::Status& limits, RequestId id, Bytes entry, MonotonicTime deadline,
-                              ApplyDone done) {
-  if (!limits.ok()) {
-    metrics_->proposals_failed.Add();
-    ports_.apply_executor->Post([limits, done = std::move(done)]() mutable { done({.status = limits}); });
-    return;
+void Proposer::ProposeV2(std::vector<V2Write> writes) {
+  const absl::Status limits = CheckBacklog();
+  std::vector<std::pair<Bytes, Waiter>> proposals;
+  proposals.reserve(writes.size());
+  for (V2Write& write : writes) {
+    if (!limits.ok()) {
+      Refuse(limits, std::move(write.done));
+      continue;
+    }
+    const RequestId id = NextId();
+    write.request.id = id.value();
+    Bytes entry = Bytes::Copy(v2store::Encode(write.request));
+    Waiter waiter = WaiterFor(id, entry, write.deadline, std::move(write.done));
+    proposals.emplace_back(std::move(entry), std::move(waiter));
   }
+  if (!proposals.empty()) loop_->Propose(std::move(proposals));
+}
+
+void Proposer::Refuse(const absl::Status& limits, ApplyDone done) {
+  metrics_->proposals_failed.Add();
+  ports_.apply_executor->Post([limits, done = std::move(done)]() mutable { done({.status = limits}); });
+}
+
+Waiter Proposer::WaiterFor(RequestId id, const Bytes& entry, MonotonicTime deadline, ApplyDone done) const {
   const MonotonicTime now = ports_.clock->Now();
-  const size_t bytes = entry.size();
-  loop_->Propose(std::move(entry), {.id = id,
-                                    .start = now,
-                                    .deadline = std::min(deadline, now + options_.request_timeout()),
-                                    .bytes = bytes,
-                                    .done = std::move(done)});
+  return {.id = id,
+          .start = now,
+          .deadline = std::min(deadline, now + options_.request_timeout()),
+          .bytes = entry.size(),
+          .done = std::move(done)};
 }
 
 void Proposer::ProposeInternal(RequestKind kind, std::string_view encoded_request, ApplyDone done) {

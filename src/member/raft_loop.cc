@@ -204,15 +204,27 @@ void RaftLoop::Stop(absl::AnyInvocable<void()> done) {
   });
 }
 
+void RaftLoop::Put(Inbox& inbox, Bytes entry, Waiter waiter) {
+  metrics_->proposals_pending.Add(1);
+  state_->pending_bytes.fetch_add(waiter.bytes, std::memory_order_relaxed);
+  inbox.proposals.emplace_back(std::move(entry), std::move(waiter));
+}
+
+void RaftLoop::FailStopped(ApplyDone done) {
+  ports_.apply_executor->Post([done = std::move(done)]() mutable { done({.status = StoppedError()}); });
+}
+
 void RaftLoop::Propose(Bytes entry, Waiter waiter) {
+  const bool posted = Post([&](Inbox& inbox) { Put(inbox, std::move(entry), std::move(waiter)); });
+  if (!posted) FailStopped(std::move(waiter.done));
+}
+
+void RaftLoop::Propose(std::vector<std::pair<Bytes, Waiter>> proposals) {
   const bool posted = Post([&](Inbox& inbox) {
-    metrics_->proposals_pending.Add(1);
-    state_->pending_bytes.fetch_add(waiter.bytes, std::memory_order_relaxed);
-    inbox.proposals.emplace_back(std::move(entry), std::move(waiter));
+    for (auto& [entry, waiter] : proposals) Put(inbox, std::move(entry), std::move(waiter));
   });
   if (posted) return;
-  ports_.apply_executor->Post(
-      [done = std::move(waiter.done)]() mutable { done({.status = StoppedError()}); });
+  for (auto& [entry, waiter] : proposals) FailStopped(std::move(waiter.done));
 }
 
 void RaftLoop::ProposeConfChange(const raft::ConfChange& change, Waiter waiter) {
@@ -223,9 +235,7 @@ void RaftLoop::ProposeConfChange(const raft::ConfChange& change, Waiter waiter) 
     metrics_->proposals_pending.Add(1);
     inbox.conf_changes.emplace_back(std::move(message), std::move(waiter));
   });
-  if (posted) return;
-  ports_.apply_executor->Post(
-      [done = std::move(waiter.done)]() mutable { done({.status = StoppedError()}); });
+  if (!posted) FailStopped(std::move(waiter.done));
 }
 
 void RaftLoop::Receive(raft::Message message) {

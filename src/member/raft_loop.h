@@ -66,6 +66,8 @@ class RaftLoop {
   void Stop(absl::AnyInvocable<void()> done);
 
   void Propose(Bytes entry, Waiter waiter);
+  /// The same for several, in their order.
+  void Propose(std::vector<std::pair<Bytes, Waiter>> proposals);
   /// One change is proposed at a time: the next one when the one before is applied.
   void ProposeConfChange(const raft::ConfChange& change, Waiter waiter);
   /// Drops the message where too many wait. A follower's question for a read may be answered at once, and
@@ -140,6 +142,8 @@ class RaftLoop {
     PostTurn();
     return true;
   }
+  void Put(Inbox& inbox, Bytes entry, Waiter waiter);
+  void FailStopped(ApplyDone done);
   void PostTurn() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void PostApplied(std::vector<raft::Message> responses);
   void AskForApplied();

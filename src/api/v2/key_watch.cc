@@ -7,8 +7,9 @@
 namespace kvorum::api_v2 {
 namespace {
 
-/// Watches that are served before others have their turn.
-constexpr size_t kDeliveriesPerTurn = 256;
+/// Watches that are served before others have their turn. What is written for them is in as many blocks of
+/// memory, which a loop keeps for the next turn when they are not more.
+constexpr size_t kDeliveriesPerTurn = 32;
 
 /// What is sent of the history at a time.
 constexpr size_t kPieceBytes = 64 << 10;

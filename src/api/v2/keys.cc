@@ -12,6 +12,7 @@
 #include "api/v2/key_reply.h"
 #include "api/v2/key_request.h"
 #include "api/v2/key_watch.h"
+#include "api/v2/key_write.h"
 #include "base/check.h"
 
 namespace kvorum::api_v2 {
@@ -52,7 +53,8 @@ struct KeyService {
         logger(*options.logger),
         replies(member),
         metrics(options.metrics, &member.v2_store()),
-        watches(&member.v2_store(), &replies) {}
+        watches(&member.v2_store(), &replies),
+        desks(&member) {}
 
   std::unique_ptr<KeyWatch> Watch(v2store::Request request, http::ResponseWriter& writer) {
     metrics.Watch();
@@ -71,6 +73,7 @@ struct KeyService {
   const KeyReplies replies;
   KeyMetrics metrics;
   WatchOffice watches;
+  WriteDesks desks;
   std::atomic<size_t> form_bytes{0};  ///< of forms that have not come whole
 };
 
@@ -148,7 +151,7 @@ class Execution {
 };
 
 /// A request that has to wait: for its form, for its password, for the member. On its connection's loop.
-class KeyCall final : public http::RequestSink {
+class KeyCall final : public http::RequestSink, public WriteDesk::Writer {
  public:
   KeyCall(KeyService* service, const Call& call, KeyMethod method)
       : service_(*service),
@@ -158,7 +161,7 @@ class KeyCall final : public http::RequestSink {
         method_(method) {}
   ~KeyCall() override {
     Release();
-    if (alive_ != nullptr) *alive_ = nullptr;
+    Forget();
   }
 
   /// Waits for a form, unless the body is none that is read.
@@ -192,7 +195,7 @@ class KeyCall final : public http::RequestSink {
   void OnAbort() override {
     collecting_ = false;
     ticket_.reset();
-    if (alive_ != nullptr) *alive_ = nullptr;
+    Forget();
     if (rest_ != nullptr) rest_->OnAbort();
   }
   void OnWritable() override {
@@ -263,19 +266,20 @@ class KeyCall final : public http::RequestSink {
 
   void Propose(KeyRequest key) {
     with_value_ = !key.no_value_on_success;
-    service_.member.ProposeV2(std::move(key.request), Deadline(),
-                              [&loop = writer_.loop(), alive = Alive()](member::Member::V2Outcome outcome) {
-                                loop.Post([alive, outcome = std::move(outcome)] {
-                                  if (*alive != nullptr) (*alive)->Written(outcome);
-                                });
-                              });
+    write_ = service_.desks.Of(writer_.loop())->Propose(std::move(key.request), Deadline(), this);
   }
 
-  void Written(const member::Member::V2Outcome& outcome) {
+  void OnWritten(const WriteDesk::Outcome& outcome) override {
     execution_->Written(outcome, with_value_, writer_);
   }
 
   MonotonicTime Deadline() const { return SystemClock().Now() + service_.member.options().request_timeout(); }
+
+  /// Nothing of the member comes back to this any more.
+  void Forget() {
+    if (alive_ != nullptr) *alive_ = nullptr;
+    if (write_ != nullptr) write_->Forget();
+  }
 
   /// Points to this as long as it waits for the member.
   std::shared_ptr<KeyCall*> Alive() {
@@ -316,7 +320,8 @@ class KeyCall final : public http::RequestSink {
   std::unique_ptr<AccessControl::Ticket> ticket_;
   std::optional<Execution> execution_;
   std::unique_ptr<http::RequestSink> rest_;  // of the answer, which takes its time
-  std::shared_ptr<KeyCall*> alive_;          // shared with what comes back from the member
+  std::shared_ptr<KeyCall*> alive_;          // shared with the answer to a quorum read
+  std::shared_ptr<WriteDesk::Write> write_;  // under way
 };
 
 class KeysEndpoint final : public Endpoint {

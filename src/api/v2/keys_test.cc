@@ -49,6 +49,24 @@ TEST_F(V2Keys, WritesAndReads) {
   EXPECT_EQ(served_.Put("/v2/keys/foo", "value=other").status, 200);
 }
 
+TEST_F(V2Keys, AnswersManyWritesAtOnceEachToItsOwn) {
+  std::vector<std::unique_ptr<Connection>> writers;
+  for (int i = 0; i < 100; ++i) {
+    writers.push_back(std::make_unique<Connection>(served_.address()));
+    const std::string form = fmt::format("value=v{}", i);
+    writers[i]->Request(
+        "PUT", fmt::format("/v2/keys/k{}", i),
+        fmt::format("Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n",
+                    form.size()));
+    writers[i]->Send(form);
+    if (i % 3 == 0) writers[i]->Close();  // and does not wait for the answer
+  }
+  for (int i = 0; i < 100; ++i) {
+    if (i % 3 == 0) continue;
+    EXPECT_THAT(writers[i]->ReadUntil("}}\n"), HasSubstr(fmt::format(R"("key":"/k{0}","value":"v{0}")", i)));
+  }
+}
+
 TEST_F(V2Keys, TellsTheStoresIndexWithItsErrors) {
   served_.Put("/v2/keys/foo", "value=bar");
   const Response missing = served_.Get("/v2/keys/a/b");

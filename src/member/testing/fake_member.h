@@ -134,12 +134,13 @@ class FakeMember final : public member::Member {
   void WaitCompacted(int64_t, absl::AnyInvocable<void(absl::Status)> done) override {
     executor_.Post([done = std::move(done), status = compacted_status]() mutable { done(status); });
   }
-  void ProposeV2(v2store::Request request, MonotonicTime /*deadline*/,
-                 absl::AnyInvocable<void(V2Outcome)> done) override {
-    executor_.Post([this, request = std::move(request), done = std::move(done)]() mutable {
-      V2Outcome outcome{.status = v2_status, .result = v2store::Error{}, .raft_index = 9, .raft_term = 2};
-      if (outcome.status.ok()) outcome.result = v2_store_.Apply(request);
-      done(std::move(outcome));
+  void ProposeV2(std::vector<V2Write> writes) override {
+    executor_.Post([this, writes = std::move(writes)]() mutable {
+      for (V2Write& write : writes) {
+        V2Outcome outcome{.status = v2_status, .result = v2store::Error{}, .raft_index = 9, .raft_term = 2};
+        if (outcome.status.ok()) outcome.result = v2_store_.Apply(write.request);
+        write.done(std::move(outcome));
+      }
     });
   }
   v2store::Store& v2_store() override { return v2_store_; }
