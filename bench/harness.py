@@ -153,20 +153,33 @@ def number(value):
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def ratio(rounds, figure):
-    """How many times better Kvorum is: the median over the rounds; empty where a figure is not above zero."""
-    pairs = [(r["kvorum"][figure], r["etcd"][figure]) for r in rounds]
+def ratio(rounds, figure, kind="kvorum"):
+    """How many times better than etcd: the median over the rounds; empty where a figure is not above zero."""
+    pairs = [(r[kind][figure], r["etcd"][figure]) for r in rounds]
     ratios = [ours / theirs if figure in HIGHER else theirs / ours for ours, theirs in pairs if ours > 0 and theirs > 0]
     return f"{statistics.median(ratios):.1f}×" if ratios else ""
 
 
+def median(rounds, figure, kind):
+    return number(statistics.median(r[kind][figure] for r in rounds))
+
+
 def table(results, servers):
-    lines = [f"| measurement | figure | {servers['kvorum']} | {servers['etcd']} | ratio |", "| --- | --- | ---: | ---: | ---: |"]
+    """With two columns more where a server that does nothing took part."""
+    ceiling = any("nothing" in rounds[0] for rounds in results.values())
+    head = ["measurement", "figure", servers["kvorum"], servers["etcd"], "ratio"]
+    if ceiling:
+        head += ["does nothing", "its ratio"]
+    lines = [f"| {' | '.join(head)} |", f"| --- | --- {'| ---: ' * (len(head) - 2)}|"]
     for name, rounds in results.items():
         shown = name
         for figure in rounds[0]["kvorum"]:
-            medians = [number(statistics.median(r[kind][figure] for r in rounds)) for kind in ("kvorum", "etcd")]
-            lines.append(f"| {shown} | {figure} | {medians[0]} | {medians[1]} | {ratio(rounds, figure)} |")
+            cells = [shown, figure, *(median(rounds, figure, kind) for kind in ("kvorum", "etcd")), ratio(rounds, figure)]
+            if "nothing" in rounds[0]:
+                cells += [median(rounds, figure, "nothing"), ratio(rounds, figure, "nothing")]
+            elif ceiling:
+                cells += ["", ""]
+            lines.append(f"| {' | '.join(cells)} |")
             shown = ""
     return "\n".join(lines) + "\n"
 

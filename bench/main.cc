@@ -2,6 +2,7 @@
 #include <cstdlib>
 
 #include "load.h"
+#include "nothing_server.h"
 #include "options.h"
 #include "waiter_bench.h"
 #include "watch_bench.h"
@@ -40,6 +41,8 @@ int Main(int argc, char** argv) {
     WakeWaiters(options);
   } else if (options.mode == "v2-hold") {
     HoldWaiters(options);
+  } else if (options.mode == "nothing") {
+    ServeNothing(options);
   } else {
     std::fprintf(stderr, "kvorum-bench: unknown mode %s\n", options.mode.c_str());
     return 1;

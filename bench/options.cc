@@ -13,7 +13,8 @@ namespace {
   std::fprintf(
       stderr,
       "kvorum-bench: %.*s\n"
-      "usage: kvorum-bench fill|run|watch-fanout|watch-keys|hold-watchers|hold-leases|v2-wake|v2-hold "
+      "usage: kvorum-bench "
+      "fill|run|watch-fanout|watch-keys|hold-watchers|hold-leases|v2-wake|v2-hold|nothing "
       "[--name=value …]\n"
       "  --target=HOST:PORT[,HOST:PORT…] --workload --connections --streams --seconds --keys --key-bytes "
       "--value-bytes\n"
