@@ -26,6 +26,18 @@ bool IsPlainRead(const http::Request& request) {
   return true;
 }
 
+/// A watch may end between any two of its events, and its client asks again.
+bool IsWatch(const http::Request& request) {
+  if (request.path.starts_with("/v3") && request.path.ends_with("/watch")) return true;
+  constexpr std::string_view kWait = "wait=";
+  for (size_t at = 0; (at = request.query.find(kWait, at)) != std::string_view::npos; at += kWait.size()) {
+    if (at > 0 && request.query[at - 1] != '&') continue;
+    const std::string_view value = std::string_view(request.query).substr(at + kWait.size(), 1);
+    if (value == "t" || value == "T" || value == "1") return true;
+  }
+  return false;
+}
+
 /// The way to a member and back, of one request that is complete. On the connection's loop; shared by the
 /// client's side and the exchange with the member.
 class Forwarding final : public http::ResponseSink, public std::enable_shared_from_this<Forwarding> {
@@ -69,8 +81,7 @@ class Forwarding final : public http::ResponseSink, public std::enable_shared_fr
 
   /// The proxy stops: a watch, which may wait for ever, ends as if its member did.
   void OnDrain() {
-    if (writer_ == nullptr || !head_sent_ || request_->query.find("wait=true") == std::string_view::npos)
-      return;
+    if (writer_ == nullptr || !head_sent_ || !IsWatch(*request_)) return;
     if (exchange_ != nullptr) std::exchange(exchange_, nullptr)->Cancel();
     OnEnd(absl::CancelledError("the proxy stops"));
   }
@@ -101,9 +112,8 @@ class Forwarding final : public http::ResponseSink, public std::enable_shared_fr
     if (status.ok()) return writer.End();
     KVORUM_LOG(*shared_.logger, kWarn, "failed to pass a response on", {"path", request_->path},
                {"error", std::string(status.message())});
-    // Between events a watch may end at any time, and its client asks again; a part of an answer must not
-    // look like all of it.
-    if (!has_length_ && last_ == '\n') return writer.End();
+    // A part of an answer must not look like all of it.
+    if (IsWatch(*request_) && !has_length_ && last_ == '\n') return writer.End();
     writer.Abort(kHttp2InternalError);
   }
 

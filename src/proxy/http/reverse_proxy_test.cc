@@ -358,8 +358,9 @@ class Received final : public http::ResponseSink {
 class ReverseProxyStreamTest : public ReverseProxyTest {
  protected:
   /// A request to /hold, and the member's side of it.
-  http::ResponseWriter* Hold() {
-    http::RunOn(loop_, [&] { exchange_ = client_.Open({.url = url_ + "/hold?wait=true"}, {}, received_); });
+  http::ResponseWriter* Hold(std::string_view query = "?wait=true") {
+    const std::string url = url_ + "/hold" + std::string(query);
+    http::RunOn(loop_, [&] { exchange_ = client_.Open({.url = url}, {}, received_); });
     return fakes_[0]->Held();
   }
   const std::shared_ptr<Received> received_ = std::make_shared<Received>();
@@ -395,6 +396,15 @@ TEST_F(ReverseProxyStreamTest, BreaksAnAnswerOffThatIsNotWhole) {
   fakes_[0]->OnLoop([&] { held->SendHead(200, {}); });
   fakes_[0]->OnLoop([&] { held->Send("half"); });
   received_->AwaitBody("half");
+  fakes_[0]->OnLoop([&] { held->Abort(0); });
+  EXPECT_FALSE(received_->AwaitEnd().ok());
+}
+
+TEST_F(ReverseProxyStreamTest, BreaksAnAnswerOffThatOnlyLooksWhole) {
+  StartWith(1);
+  http::ResponseWriter* held = Hold("?recursive=true&wait=false&await=true");
+  fakes_[0]->OnLoop([&] { held->SendHead(200, {}); });
+  received_->AwaitHead();
   fakes_[0]->OnLoop([&] { held->Abort(0); });
   EXPECT_FALSE(received_->AwaitEnd().ok());
 }
