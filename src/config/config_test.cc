@@ -201,6 +201,22 @@ TEST_F(ConfigLoad, UsersOfADiscoveryServiceHavePasswords) {
   }
 }
 
+TEST_F(ConfigLoad, RefusesTimesWithWhichNothingWorks) {
+  Good({"--discovery-dial-timeout=0s", "--discovery-keepalive-time=0s", "--discovery-keepalive-timeout=0s"});
+  EXPECT_EQ(ErrorOf({"--discovery-request-timeout=0s"}),
+            "--discovery-request-timeout must be >0 (set to 0s)");
+  for (const char* name : {"dial-timeout", "keepalive-time", "keepalive-timeout"}) {
+    EXPECT_EQ(ErrorOf({fmt::format("--discovery-{}=-1s", name)}),
+              fmt::format("--discovery-{} must be >=0 (set to -1s)", name));
+  }
+  EXPECT_EQ(ErrorOf({"--proxy-refresh-interval=0"}), "--proxy-refresh-interval must be >0 (set to 0ms)");
+}
+
+TEST_F(ConfigLoad, AProxyIsNotFoundByTheV3Protocol) {
+  EXPECT_THAT(ErrorOf({"--proxy=on", "--discovery-token=x", "--discovery-endpoints=a:1"}),
+              HasSubstr("--proxy=on and v3 discovery settings are set"));
+}
+
 TEST_F(ConfigLoad, ADiscoveryServiceNeedsTheV2Api) {
   Good({"--serve-discovery"});
   EXPECT_THAT(ErrorOf({"--serve-discovery", "--enable-v2=false"}), HasSubstr("needs the v2 API"));

@@ -58,6 +58,24 @@ absl::Status CheckUrls(const Config& config) {
   return CheckAdvertised("advertise-client-urls", config.advertise_client_urls);
 }
 
+/// What would make every request fail.
+absl::Status CheckDiscoveryTimes(const Config& config) {
+  if (config.discovery_request_timeout <= Duration(0)) {
+    return Invalid(fmt::format("--discovery-request-timeout must be >0 (set to {})",
+                               FormatDuration(config.discovery_request_timeout)));
+  }
+  const std::pair<std::string_view, Duration> times[] = {
+      {"dial-timeout", config.discovery_dial_timeout},
+      {"keepalive-time", config.discovery_keepalive_time},
+      {"keepalive-timeout", config.discovery_keepalive_timeout},
+  };
+  for (const auto& [name, time] : times) {
+    if (time >= Duration(0)) continue;
+    return Invalid(fmt::format("--discovery-{} must be >=0 (set to {})", name, FormatDuration(time)));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckDiscovery(const Config& config) {
   const int sources = (config.discovery.empty() ? 0 : 1) + (config.initial_cluster.empty() ? 0 : 1) +
                       (config.discovery_srv.empty() ? 0 : 1) + (config.discovery_endpoints.empty() ? 0 : 1);
@@ -92,6 +110,12 @@ absl::Status CheckDiscovery(const Config& config) {
   if (config.discovery_user.empty() ? !config.discovery_password.empty() : !has_password) {
     return Invalid("--discovery-user and --discovery-password must both be set");
   }
+  KVORUM_RETURN_IF_ERROR(CheckDiscoveryTimes(config));
+  if (config.proxy != "off" && v3) {
+    return Invalid("--proxy=" + config.proxy +
+                   " and v3 discovery settings are set: a proxy finds its members by "
+                   "\"initial-cluster\", \"discovery\" or \"discovery-srv\"");
+  }
   if (config.serve_discovery && !config.enable_v2) {
     return Invalid("--serve-discovery needs the v2 API, which --enable-v2 or --v2-deprecation turns off");
   }
@@ -112,6 +136,9 @@ absl::Status CheckTimes(const Config& config) {
     return Invalid(
         fmt::format("--election-timeout[{}ms] should be at least as 5 times as --heartbeat-interval[{}ms]",
                     election, heartbeat));
+  }
+  if (config.proxy_refresh_interval_ms == 0) {
+    return Invalid("--proxy-refresh-interval must be >0 (set to 0ms)");
   }
   if (election > 50'000) {
     return Invalid(

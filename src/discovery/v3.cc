@@ -77,11 +77,12 @@ class Session {
     grpc::ChannelOptions channel;
     channel.endpoints = options.endpoints;
     channel.tls = options.tls;
-    channel.dial_timeout = options.dial_timeout;
+    // A request waits no longer for a connection than for its answer.
+    channel.dial_timeout = options.dial_timeout.count() > 0 ? options.dial_timeout : options.request_timeout;
     if (options.keepalive_time.count() > 0) {
       channel.keepalive_time = std::max<std::chrono::nanoseconds>(options.keepalive_time, kMinKeepaliveTime);
     }
-    channel.keepalive_timeout = options.keepalive_timeout;
+    if (options.keepalive_timeout.count() > 0) channel.keepalive_timeout = options.keepalive_timeout;
     channel.max_receive_bytes = kMaxMessageBytes;
     channel.logger = options.logger;
     OnLoop([&] { channel_ = std::make_unique<grpc::Channel>(loop_, std::move(channel)); });

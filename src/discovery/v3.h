@@ -19,10 +19,10 @@ namespace kvorum::discovery {
 struct V3Options {
   std::string token;
   std::vector<std::string> endpoints;
-  std::chrono::nanoseconds dial_timeout = std::chrono::seconds(2);
+  std::chrono::nanoseconds dial_timeout = std::chrono::seconds(2);  ///< 0: none of its own
   std::chrono::nanoseconds request_timeout = std::chrono::seconds(5);
   std::chrono::nanoseconds keepalive_time = std::chrono::seconds(2);  ///< 0: never; at least 10 s, as gRPC's
-  std::chrono::nanoseconds keepalive_timeout = std::chrono::seconds(6);
+  std::chrono::nanoseconds keepalive_timeout = std::chrono::seconds(6);  ///< 0: gRPC's
   std::shared_ptr<const http::TlsContext> tls;  ///< null: without
   std::string user;                             ///< empty: without authentication
   std::string password;

@@ -212,6 +212,12 @@ TEST_F(V3Test, TriesAgainWithBackOffUntilAnAnswerComes) {
   EXPECT_THAT(paused_, ElementsAre(2, 4, 8));
 }
 
+TEST_F(V3Test, DialsWithoutATimeOfItsOwn) {
+  Size("1");
+  options_.dial_timeout = std::chrono::seconds(0);
+  EXPECT_EQ(Join(), "own=http://o:1");
+}
+
 TEST_F(V3Test, ABrokenWatchIsTakenUpAgain) {
   bool broken = false;
   registry_.breaks_watch = [&] {

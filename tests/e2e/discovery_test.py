@@ -225,8 +225,11 @@ def each_mistake_is_one_line():
         assert refused("--discovery-token=t", wrap=False) == \
             "both --discovery-token and --discovery-endpoints must be set"
         assert "must both be set" in refused(*v3, "--discovery-user=u", wrap=False)
+        assert refused(*v3, "--discovery-request-timeout=0s", wrap=False) == \
+            "--discovery-request-timeout must be >0 (set to 0s)"
+        assert "--proxy=readonly and v3 discovery settings" in refused(*v3, "--proxy=readonly", wrap=False)
 
-        assert refused(*v3) == "discovery: size key not found"
+        assert refused(*v3, "--discovery-dial-timeout=0s") == "discovery: size key not found"
         service.etcdctl("put", f"{REGISTRY}/t/_config/size", "x")
         assert refused(*v3) == "discovery: size key is bad"
         service.etcdctl("put", f"{REGISTRY}/t/_config/size", "2")
