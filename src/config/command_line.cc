@@ -66,6 +66,34 @@ absl::Status Take(const Flag& flag, std::string_view text, CommandLine* out) {
 
 }  // namespace
 
+std::string ShownValue(std::string_view flag, std::string_view value) {
+  constexpr std::string_view kHidden = "***";
+  if (flag == "discovery-password") return std::string(kHidden);
+  const size_t colon = flag == "discovery-user" ? value.find(':') : std::string_view::npos;
+  if (colon == std::string_view::npos) return std::string(value);
+  return fmt::format("{}:{}", value.substr(0, colon), kHidden);
+}
+
+std::vector<std::string> ShownArguments(std::vector<std::string> arguments) {
+  std::string flag;  // whose value comes next
+  for (std::string& text : arguments) {
+    const std::string own_flag = std::exchange(flag, {});
+    if (!text.starts_with('-')) {
+      text = ShownValue(own_flag, text);
+      continue;
+    }
+    const absl::StatusOr<Argument> argument = Split(text);
+    if (!argument.ok()) continue;
+    if (!argument->value.has_value()) {
+      flag = argument->name;
+      continue;
+    }
+    const std::string shown = ShownValue(argument->name, *argument->value);
+    text.replace(text.size() - argument->value->size(), std::string::npos, shown);
+  }
+  return arguments;
+}
+
 absl::StatusOr<CommandLine> ParseCommandLine(std::span<const std::string> arguments) {
   CommandLine out;
   size_t next = 0;

@@ -2,6 +2,7 @@
 
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -25,6 +26,11 @@ struct CommandLine {
 /// `arguments` without the program's name. Errors: InvalidArgument with Go's text, for which the exit status
 /// is 2. Reading stops at -h, --help.
 absl::StatusOr<CommandLine> ParseCommandLine(std::span<const std::string> arguments);
+
+/// What others may see of this flag's value: "***" stands for a password.
+std::string ShownValue(std::string_view flag, std::string_view value);
+/// The same of a command line, which may be none.
+std::vector<std::string> ShownArguments(std::vector<std::string> arguments);
 
 /// The text for standard error on a mistake and for --help.
 std::string UsageText();

@@ -92,6 +92,14 @@ TEST(ConfigCommandLine, FlagsOfOldReleasesAreNotDefined) {
   }
 }
 
+TEST(ConfigCommandLine, HidesPasswordsFromOthers) {
+  EXPECT_THAT(
+      ShownArguments({"kvorum", "--name", "m", "--discovery-user=u:a=b:c", "-discovery-password", "x",
+                      "--discovery-password=y", "-", "--discovery-user", "u:z", "--discovery-user=u"}),
+      ElementsAre("kvorum", "--name", "m", "--discovery-user=u:***", "-discovery-password", "***",
+                  "--discovery-password=***", "-", "--discovery-user", "u:***", "--discovery-user=u"));
+}
+
 TEST(ConfigHelp, ShowsWhatIsBuiltAndNothingElse) {
   const std::string help = HelpText();
   EXPECT_THAT(help, HasSubstr("Member:\n  --name 'default'\n"));

@@ -38,7 +38,9 @@ absl::Status ReadEnvironment(const std::vector<std::string>& environment, Settin
     const std::string text =
         "conflicting environment variable is shadowed by corresponding command-line flag (either unset "
         "environment variable or disable flag))";
-    notes->push_back({LogLevel::kFatal, text, {{"environment-variable", variable}}});
+    const std::string shown =
+        fmt::format("{}={}", found->first, ShownValue(found->second->name, ValueOf(variable)));
+    notes->push_back({LogLevel::kFatal, text, {{"environment-variable", shown}}});
     return Invalid(text);
   }
   for (const std::string& variable : environment) {
@@ -63,7 +65,7 @@ absl::Status ReadEnvironment(const std::vector<std::string>& environment, Settin
     }
     notes->push_back({LogLevel::kInfo,
                       "recognized and used environment variable",
-                      {{"variable-name", name}, {"variable-value", text}}});
+                      {{"variable-name", name}, {"variable-value", ShownValue(found->second->name, text)}}});
     settings->emplace(found->second, *std::move(value));
   }
   return absl::OkStatus();

@@ -11,6 +11,7 @@ namespace {
 using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::Not;
 
 class ConfigLoad : public testing::Test {
  protected:
@@ -69,6 +70,14 @@ TEST_F(ConfigLoad, TakesFlagsAndEnvironment) {
                   "variable-value=7",
                   "warn --max-snapshots is deprecated in 3.6 and will be decommissioned in 3.8.",
                   "warn 'data-dir' was empty; using default data-dir=a.etcd"));
+}
+
+TEST_F(ConfigLoad, ShowsNoPasswordOfTheEnvironment) {
+  sources_.environment = {"ETCD_DISCOVERY_USER=u:secret", "ETCD_DISCOVERY_PASSWORD=secret"};
+  for (const std::string& message : Messages(Load({}))) EXPECT_THAT(message, Not(HasSubstr("secret")));
+  for (const std::string& message : Messages(Load({"--discovery-password=x"}))) {
+    EXPECT_THAT(message, Not(HasSubstr("secret")));
+  }
 }
 
 TEST_F(ConfigLoad, AVariableShadowedByAFlagIsFatal) {

@@ -68,6 +68,10 @@ def passwords_are_shown_to_etcd():
         right = cluster.new_member("kvorum")
         right.start(found_by=flags + ["--discovery-user=root", "--discovery-password=rootpw"])
         is_one_cluster(cluster)
+        with urllib.request.urlopen(f"http://{right.endpoint}/debug/vars", timeout=PATIENCE) as response:
+            assert "--discovery-password=***" in json.load(response)["cmdline"]
+        for member in (wrong, right):
+            assert "rootpw" not in member.log() and "nonsense" not in member.log(), member.log()[:2000]
 
 
 run_tests([

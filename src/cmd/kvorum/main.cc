@@ -124,9 +124,10 @@ int Run(const std::vector<std::string>& arguments) {
     std::cerr << "failed to open the log: " << logger.status().message() << '\n';
     return kExitFailure;
   }
-  KVORUM_LOG(**logger, kInfo, "Running: ", {"args", arguments});
+  const std::vector<std::string> shown = config::ShownArguments(arguments);
+  KVORUM_LOG(**logger, kInfo, "Running: ", {"args", shown});
   for (const config::Note& note : loaded.notes) WriteNote(note, **logger);
-  if (loaded.status.ok()) return RunMemberOrProxy(loaded.config, **logger, arguments);
+  if (loaded.status.ok()) return RunMemberOrProxy(loaded.config, **logger, shown);
   const std::string error(loaded.status.message());
   const bool said = !loaded.notes.empty() && loaded.notes.back().level == LogLevel::kFatal;
   if (error.starts_with("unexpected error setting up")) {
