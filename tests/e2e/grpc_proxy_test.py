@@ -243,6 +243,7 @@ def wrong_inputs_are_refused():
             (["--max-send-bytes=x"],
              'invalid argument "x" for "--max-send-bytes" flag: strconv.ParseInt: parsing "x": invalid syntax'),
             (["--dial-keepalive-time=1"], 'invalid argument "1" for "--dial-keepalive-time" flag: time: invalid duration'),
+            (["--self-signed-cert-validity=-1"], 'invalid argument "-1" for "--self-signed-cert-validity" flag'),
             (["--endpoints="], "etcdclient: no available endpoints"),
             (["--listen-addr=127.0.0.1:1x"], "1x"),
             (["--cert-file=x"], "KeyFile and CertFile must both be present[key: , cert: x]"),

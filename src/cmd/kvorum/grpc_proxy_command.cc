@@ -114,7 +114,8 @@ proxy_grpc::ProxyOptions ReadFlags(FlagReader& flags) {
   options.cluster.max_send_bytes = Size(flags.Int("max-send-bytes"));
   options.cluster.max_receive_bytes = Size(flags.Int("max-recv-bytes"));
   options.cluster.keepalive_time = flags.Duration("dial-keepalive-time");
-  options.cluster.keepalive_timeout = flags.Duration("dial-keepalive-timeout");
+  const auto keepalive_timeout = flags.Duration("dial-keepalive-timeout");
+  if (keepalive_timeout.count() > 0) options.cluster.keepalive_timeout = keepalive_timeout;  // else gRPC's
   options.cluster.keepalive_without_calls = flags.IsOn("permit-without-stream");
   options.server.max_concurrent_streams =
       static_cast<uint32_t>(flags.Uint("max-concurrent-streams", UINT32_MAX));
@@ -198,9 +199,9 @@ absl::Status ReadListenTls(FlagReader& flags, Logger& logger, proxy_grpc::ProxyO
   KVORUM_RETURN_IF_ERROR(CheckTlsVersions(flags));
   CertificateFiles files{.cert_file = flags.Text("cert-file"), .key_file = flags.Text("key-file")};
   const bool given = !files.cert_file.empty() || !files.key_file.empty();
+  const uint64_t years = flags.Uint("self-signed-cert-validity", 100);
+  if (!flags.error().empty()) return absl::InvalidArgumentError(flags.error());
   if (!given && flags.IsOn("auto-tls")) {
-    const uint64_t years = flags.Uint("self-signed-cert-validity", 100);
-    if (!flags.error().empty()) return absl::InvalidArgumentError(flags.error());
     KVORUM_ASSIGN_OR_RETURN(files, SelfSignedCertificate(flags.Text("data-dir") + "/fixtures/proxy",
                                                          {HostOf(options->listen_address)}, years, logger));
   } else if (files.cert_file.empty() != files.key_file.empty()) {
