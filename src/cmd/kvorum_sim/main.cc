@@ -1,16 +1,21 @@
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <cerrno>
 #include <charconv>
 #include <csignal>
 #include <cstdio>
+#include <cstring>
 #include <ctime>
 #include <iostream>
 #include <map>
 #include <optional>
 
 #include "base/arguments.h"
+#include "base/check.h"
 #include "base/planted_bug.h"
 #include "fmt/format.h"
 #include "git_revision.h"
@@ -54,8 +59,15 @@ void PrintHelp() {
 
 std::string Seconds(sim::Instant time) { return fmt::format("{:10.6f}", static_cast<double>(time) / 1e9); }
 
-/// Runs one seed in this process.
-int RunSeed(uint64_t seed, bool trace) {
+/// What the seeds of a range have in all, which their processes add up.
+struct Totals {
+  std::atomic<sim::Instant> simulated{0};
+  std::atomic<uint64_t> answers{0};
+};
+
+/// Runs one seed in this process. `totals`: those of the range that it is of, where only failures are told;
+/// null where it is run by itself.
+int RunSeed(uint64_t seed, bool trace, Totals* totals) {
   const sim::Plan plan = sim::Plan::Draw(seed);
   sim::Observer observer;
   if (trace) {
@@ -63,12 +75,14 @@ int RunSeed(uint64_t seed, bool trace) {
     observer = [](sim::Instant now, const std::string& what) { fmt::print("{} {}\n", Seconds(now), what); };
   }
   const sim::Result result = sim::Simulate(seed, plan, observer);
-  if (trace || result.verdict != sim::Result::Verdict::kGood) {
+  if (totals != nullptr) {
+    totals->simulated += result.simulated;
+    totals->answers += result.answered + result.v2_answered;
+  }
+  if (totals == nullptr || result.verdict != sim::Result::Verdict::kGood) {
     fmt::print(
-        "seed {}: {}, {} s simulated, {} events, {} answers, {} revisions, {} v2 indexes, {} messages, {} "
-        "snapshots, {} "
-        "kills, "
-        "trace {:016x}\n",
+        "seed {}: {}, {} s simulated, {} events, {} answers, {} revisions, {} v2 indexes, {} messages, "
+        "{} snapshots, {} kills, trace {:016x}\n",
         seed,
         result.verdict == sim::Result::Verdict::kGood     ? "good"
         : result.verdict == sim::Result::Verdict::kSafety ? "SAFETY"
@@ -109,14 +123,22 @@ class Range {
     if (options_.limit_seconds > 0) {
       latest_ = std::time(nullptr) + static_cast<time_t>(options_.limit_seconds);
     }
+    void* const shared =
+        mmap(nullptr, sizeof(Totals), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    KVORUM_CHECK(shared != MAP_FAILED, "mmap: {}", std::strerror(errno));
+    totals_ = new (shared) Totals;
   }
+  ~Range() { munmap(totals_, sizeof(Totals)); }
+  Range(const Range&) = delete;
+  Range& operator=(const Range&) = delete;
 
   int Run() {
     while (Begin() || !running_.empty()) {
       if (running_.size() < options_.jobs && MayBegin()) continue;
       Await();
     }
-    fmt::print("{} seeds, {} failed\n", done_, failed_);
+    fmt::print("{} seeds, {} failed; {:.1f} hours and {} answers simulated\n", done_, failed_,
+               static_cast<double>(totals_->simulated) / 3.6e12, totals_->answers.load());
     return worst_;
   }
 
@@ -144,7 +166,7 @@ class Range {
       // One that never ends dies of this, which is a crash.
       const rlimit limit{.rlim_cur = kMostSeconds, .rlim_max = kMostSeconds};
       setrlimit(RLIMIT_CPU, &limit);
-      _exit(RunSeed(seed, false));
+      _exit(RunSeed(seed, false, totals_));
     }
     if (pid > 0) running_[pid] = seed;
     return true;
@@ -178,6 +200,7 @@ class Range {
   }
 
   const Options options_;
+  Totals* totals_ = nullptr;  // shared with the processes of the seeds
   uint64_t next_;
   std::optional<time_t> latest_;
   std::map<pid_t, uint64_t> running_;
@@ -233,7 +256,7 @@ int Main(const std::vector<std::string>& words) {
   uint64_t to = 0;
   if (const std::string& seed = arguments->Text("seed"); !seed.empty()) {
     if (!ReadNumber(seed, &from)) return Usage("--seed is no number");
-    return RunSeed(from, arguments->IsOn("trace"));
+    return RunSeed(from, arguments->IsOn("trace"), nullptr);
   }
   const std::string& range = arguments->Text("seeds");
   const size_t dash = range.find('-');
