@@ -229,6 +229,23 @@ TEST_F(V2Test, FollowsRedirectsWithTheSameRequest) {
   EXPECT_EQ(script_.asked()[4], "PUT /elsewhere? value=own%3Dhttp%3A%2F%2Fo%3A1");
 }
 
+TEST_F(V2Test, GivesUpOnAServiceThatLeadsNowhere) {
+  const Answer moved{.status = 307, .headers = {{"location", "/elsewhere"}}};
+  script_.Add(std::vector<Answer>(11, moved));
+  EXPECT_EQ(Join(), "client: too many redirects");
+  script_.Add({Answer{.status = 307}});
+  EXPECT_EQ(Join(), "client: Location header not set");
+  EXPECT_TRUE(slept_.empty());
+}
+
+TEST_F(V2Test, TakesNoAnswerThatIsTooLong) {
+  http::Client client(&loop_, {.max_response_bytes = 1000});
+  options_.client = &client;
+  script_.Add({Answer{.body = std::string(1001, ' ')}});
+  EXPECT_THAT(Join(), testing::HasSubstr("a response of more than 1000 bytes"));
+  client.Stop();
+}
+
 TEST_F(V2Test, AProxyLooksWithoutRegistering) {
   script_.Add({Size("1"), Directory({kOther, kOwn})});
   EXPECT_EQ(*ClusterV2(options_), "other=http://p:1");

@@ -547,6 +547,72 @@ def huge_bodies_are_refused():
                 assert "ResourceExhausted" in result.stderr, result
 
 
+class Liar:
+    """Says at its peer URL that it is a member, beside a real one, and answers clients with `answer` again and again."""
+
+    def __init__(self, member):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        self.list = json.dumps([
+            {"id": 1, "peerURLs": [self.url], "name": "liar", "clientURLs": [self.url]},
+            {"id": 2, "peerURLs": [self.url], "name": "real", "clientURLs": [f"http://{member.endpoint}"]},
+        ]).encode()
+        self.answer = b""
+        self.times = 1
+        self.asked = 0
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self):
+        self.listener.close()
+
+    def _accept(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection):
+        try:
+            with connection:
+                if b"/members" in connection.recv(65536).split(b"\r\n")[0]:
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nX-Etcd-Cluster-ID: a\r\nContent-Type: application/json\r\n"
+                                       b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(self.list) + self.list)
+                    return
+                self.asked += 1
+                for _ in range(self.times):
+                    connection.sendall(self.answer)
+        except OSError:
+            pass
+
+
+def nonsense_of_a_member_reaches_nobody():
+    ok = b"HTTP/1.1 200 OK\r\n"
+    with three() as cluster:
+        cluster.start()
+        assert v2(cluster.members[0]).put("/a", "1").status == 201
+        liar = Liar(cluster.members[0])
+        with Proxy("kvorum", cluster, FAST, found_by=["--initial-cluster", f"liar={liar.url}"]) as proxy:
+            before = proxy.memory()
+            for answer, times in (
+                (b"", 1), (bytes(range(256)) * 100, 1), (ok + b"X-A: b\r\n" * 100000, 1000), (ok + b"X-A: " + b"b" * 100000, 1000),
+                (b"HTTP/1.1 103 Early Hints\r\n\r\n" * 1000, 1000), (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", 1),
+                (ok + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!", 1),
+                (ok + b"X-A: b\rX-B: c\r\nContent-Length: 2\r\n\r\nhi", 1), (b"HTTP/1.1 -1 X\r\nContent-Length: 0\r\n\r\n", 1),
+            ):
+                liar.answer, liar.times, liar.asked = answer, times, 0
+
+                def is_passed_over():
+                    assert v2(proxy).get("/a").node["value"] == "1"
+                    assert v2(proxy).get("/a", quorum=True).node["value"] == "1"
+                    return liar.asked > 1
+
+                wait_until(is_passed_over, f"the liar is asked: {answer[:30]}")
+            assert proxy.memory() - before < 64 << 20, (before, proxy.memory())
+        liar.close()
+
+
 def thousands_wait():
     count = 2000
     with three() as cluster:
@@ -697,7 +763,7 @@ TESTS = [
     members_are_replaced_under_load, v3_watches_go_on_when_members_die, long_polls_and_streams_pass,
     reads_share_connections_of_kvorum, reads_share_connections_of_etcd,
     a_read_timeout_ends_what_is_silent, a_frozen_member_is_left_in_time, a_client_that_does_not_read_holds_little,
-    huge_bodies_are_refused, thousands_wait, a_directory_stays_what_it_was, members_are_found_by_a_discovery_token,
+    huge_bodies_are_refused, nonsense_of_a_member_reaches_nobody, thousands_wait, a_directory_stays_what_it_was, members_are_found_by_a_discovery_token,
     members_are_found_by_dns, waiting_for_a_discovery_token_ends_with_a_signal, wrong_inputs_are_told,
     a_read_only_proxy_serves_reads_of_v3
 ]
