@@ -7,21 +7,11 @@
 
 namespace kvorum::sim {
 
-namespace {
-
-constexpr Instant kMillisecond = 1'000'000;
-/// How long a client waits for an answer.
-constexpr Instant kMinPatience = 200 * kMillisecond;
-constexpr Instant kMaxPatience = 3'000 * kMillisecond;
-constexpr Instant kMinWay = 20'000;
-constexpr Instant kMaxWay = 500'000;
-
-}  // namespace
-
 Client::Client(uint64_t id, Scheduler* scheduler, const Workload* workload, const Truth* truth, Nodes nodes,
                History* history)
     : id_(id),
       scheduler_(scheduler),
+      errand_(scheduler),
       workload_(workload),
       requests_(id, workload, &scheduler->chance()),
       truth_(truth),
@@ -51,38 +41,30 @@ void Client::Begin(Operation::Request request) {
     return Finish();
   }
   const size_t at = history_->operations.size();
-  const uint64_t attempt = ++attempt_;
-  waiting_ = true;
   Operation& operation = history_->operations.emplace_back();
   operation.client = id_;
   operation.member = node->id();
   operation.invoked = scheduler_->now();
   operation.request = std::move(request);
-  scheduler_->After(scheduler_->Between(kMinWay, kMaxWay),
-                    [this, at, attempt, node, start = node->starts()] { Arrive(at, attempt, node, start); });
-  give_up_ = scheduler_->After(scheduler_->Between(kMinPatience, kMaxPatience), [this] { Finish(); });
+  errand_.Begin(
+      node, [this, at](const Errand::Trip& trip) { Arrive(at, trip); }, [this] { Finish(); });
 }
 
-void Client::Arrive(size_t at, uint64_t attempt, Node* node, uint64_t start) {
-  if (node->paused()) return;  // in its socket: nobody will look at it before the client gave up
+void Client::Arrive(size_t at, const Errand::Trip& trip) {
+  if (trip.IsStuck()) return;
+  const Node* const node = trip.node;
   const auto* range = std::get_if<etcdserverpb::RangeRequest>(&history_->operations[at].request);
   const bool served = node->ready() || (node->published() && range != nullptr && range->serializable());
-  if (!served || node->starts() != start) {
-    return Return(at, attempt, node, node->starts(), absl::UnavailableError("connection refused"));
-  }
-  Ask(*node->member(), history_->operations[at].request,
-      [this, at, attempt, node, start](Answer answer) mutable {
-        scheduler_->After(scheduler_->Between(kMinWay, kMaxWay),
-                          [this, at, attempt, node, start, answer = std::move(answer)]() mutable {
-                            Return(at, attempt, node, start, std::move(answer));
-                          });
-      });
+  if (!served || trip.IsCutShort()) return Return(at, trip, absl::UnavailableError("connection refused"));
+  Ask(*trip.node->member(), history_->operations[at].request, [this, at, trip](Answer answer) mutable {
+    errand_.Return(
+        [this, at, trip, answer = std::move(answer)]() mutable { Return(at, trip, std::move(answer)); });
+  });
 }
 
-void Client::Return(size_t at, uint64_t attempt, Node* node, uint64_t start, Answer&& answer) {
-  if (attempt != attempt_ || !waiting_) return;  // given up
-  const bool broke = answer.ok() && (!node->up() || node->starts() != start);
-  if (broke) return Finish();
+void Client::Return(size_t at, const Errand::Trip& trip, Answer&& answer) {
+  if (!errand_.IsAwaited(trip)) return;
+  if (answer.ok() && trip.IsCutShort()) return Finish();
   Operation& operation = history_->operations[at];
   if (answer.ok()) {
     operation.outcome = Operation::Outcome::kAnswered;
@@ -99,7 +81,7 @@ void Client::Return(size_t at, uint64_t attempt, Node* node, uint64_t start, Ans
 }
 
 void Client::Finish() {
-  if (std::exchange(waiting_, false)) scheduler_->Cancel(give_up_);
+  errand_.End();
   if (stopped_) return;
   scheduler_->After(scheduler_->Between(0, 2 * workload_->think), [this] { Next(); });
 }

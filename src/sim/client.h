@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "sim/errand.h"
 #include "sim/history.h"
 #include "sim/node.h"
 #include "sim/truth.h"
@@ -24,7 +25,7 @@ class Client {
   void Start();
   /// No new request is begun.
   void Stop() { stopped_ = true; }
-  bool idle() const { return !waiting_; }
+  bool idle() const { return !errand_.under_way(); }
   uint64_t answered() const { return answered_; }
 
  private:
@@ -33,12 +34,13 @@ class Client {
   void Next();
   void Begin(Operation::Request request);
   Node* Choose();
-  void Arrive(size_t at, uint64_t attempt, Node* node, uint64_t start);
-  void Return(size_t at, uint64_t attempt, Node* node, uint64_t start, Answer&& answer);
+  void Arrive(size_t at, const Errand::Trip& trip);
+  void Return(size_t at, const Errand::Trip& trip, Answer&& answer);
   void Finish();
 
   const uint64_t id_;
   Scheduler* const scheduler_;
+  Errand errand_;
   const Workload* const workload_;
   Requests requests_;
   const Truth* const truth_;
@@ -46,9 +48,6 @@ class Client {
   History* const history_;
   Node* node_ = nullptr;  // where the last request went
   bool stopped_ = false;
-  bool waiting_ = false;
-  uint64_t attempt_ = 0;
-  Scheduler::EventId give_up_ = 0;  // of the attempt under way
   uint64_t answered_ = 0;
 };
 

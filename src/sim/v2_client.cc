@@ -11,11 +11,6 @@ namespace kvorum::sim {
 
 namespace {
 
-constexpr Instant kMillisecond = 1'000'000;
-constexpr Instant kMinPatience = 200 * kMillisecond;
-constexpr Instant kMaxPatience = 3'000 * kMillisecond;
-constexpr Instant kMinWay = 20'000;
-constexpr Instant kMaxWay = 500'000;
 /// Files that a client remembers.
 constexpr size_t kMemory = 40;
 
@@ -77,7 +72,12 @@ void ReadWholeV2Store(Node& node, Instant now, History* history) {
 
 V2Client::V2Client(uint64_t id, Scheduler* scheduler, const V2Workload* workload, Client::Nodes nodes,
                    History* history)
-    : id_(id), scheduler_(scheduler), workload_(workload), nodes_(std::move(nodes)), history_(history) {}
+    : id_(id),
+      scheduler_(scheduler),
+      errand_(scheduler),
+      workload_(workload),
+      nodes_(std::move(nodes)),
+      history_(history) {}
 
 void V2Client::Start() {
   scheduler_->After(scheduler_->Between(0, 2 * workload_->think), [this] { Next(); });
@@ -250,8 +250,6 @@ void V2Client::Begin(Question question) {
   Node* node = nodes[scheduler_->chance().Below(nodes.size())];
   if (!node->up()) return Finish();  // nobody listens: it was never sent
   const size_t at = history_->v2_operations.size();
-  const uint64_t attempt = ++attempt_;
-  waiting_ = true;
   V2Operation& operation = history_->v2_operations.emplace_back();
   operation.client = id_;
   operation.member = node->id();
@@ -260,41 +258,37 @@ void V2Client::Begin(Question question) {
   operation.quorum = question.quorum;
   // Until it arrives, it is no request that anybody could do.
   operation.outcome = Operation::Outcome::kRefused;
-  scheduler_->After(scheduler_->Between(kMinWay, kMaxWay),
-                    [this, at, attempt, node, start = node->starts(), ttl = question.ttl] {
-                      Arrive(at, attempt, node, start, ttl);
-                    });
-  scheduler_->After(scheduler_->Between(kMinPatience, kMaxPatience), [this, attempt] { GiveUp(attempt); });
+  errand_.Begin(
+      node, [this, at, ttl = question.ttl](const Errand::Trip& trip) { Arrive(at, trip, ttl); },
+      [this] { Finish(); });
 }
 
-void V2Client::Arrive(size_t at, uint64_t attempt, Node* node, uint64_t start, std::optional<uint64_t> ttl) {
-  if (node->paused()) return;  // in its socket: nobody will look at it before the client gave up
-  if (!node->ready() || node->starts() != start) {
+void V2Client::Arrive(size_t at, const Errand::Trip& trip, std::optional<uint64_t> ttl) {
+  if (trip.IsStuck()) return;
+  if (!trip.node->ready() || trip.IsCutShort()) {
     member::Member::V2Outcome refused;
     refused.status = absl::UnavailableError("connection refused");
-    return Return(at, attempt, node, node->starts(), std::move(refused));
+    return Return(at, trip, std::move(refused));
   }
   V2Operation& operation = history_->v2_operations[at];
   operation.outcome = Operation::Outcome::kUnknown;
   if (ttl) {
-    const WallTime end = node->clock().WallNow() + std::chrono::seconds(*ttl);
+    const WallTime end = trip.node->clock().WallNow() + std::chrono::seconds(*ttl);
     operation.request.expiration = end.time_since_epoch().count();
   }
-  AskV2(*node->member(), operation.request, operation.quorum,
-        [this, at, attempt, node, start](member::Member::V2Outcome outcome) {
-          scheduler_->After(scheduler_->Between(kMinWay, kMaxWay),
-                            [this, at, attempt, node, start, outcome = std::move(outcome)]() mutable {
-                              Return(at, attempt, node, start, std::move(outcome));
-                            });
+  AskV2(*trip.node->member(), operation.request, operation.quorum,
+        [this, at, trip](member::Member::V2Outcome outcome) {
+          errand_.Return([this, at, trip, outcome = std::move(outcome)]() mutable {
+            Return(at, trip, std::move(outcome));
+          });
         });
 }
 
-void V2Client::Return(size_t at, uint64_t attempt, Node* node, uint64_t start,
-                      member::Member::V2Outcome outcome) {
-  if (attempt != attempt_ || !waiting_) return;  // given up
+void V2Client::Return(size_t at, const Errand::Trip& trip, member::Member::V2Outcome outcome) {
+  if (!errand_.IsAwaited(trip)) return;
   V2Operation& operation = history_->v2_operations[at];
   if (outcome.status.ok()) {
-    if (!node->up() || node->starts() != start) return Finish();  // the connection broke
+    if (trip.IsCutShort()) return Finish();
     NoteV2Answer(outcome.result, &operation);
     operation.returned = scheduler_->now();
     ++answered_;
@@ -329,12 +323,8 @@ void V2Client::Remember(const V2Operation& operation) {
   }
 }
 
-void V2Client::GiveUp(uint64_t attempt) {
-  if (attempt == attempt_ && waiting_) Finish();
-}
-
 void V2Client::Finish() {
-  waiting_ = false;
+  errand_.End();
   if (stopped_) return;
   scheduler_->After(scheduler_->Between(0, 2 * workload_->think), [this] { Next(); });
 }

@@ -47,7 +47,6 @@ class V2Client {
   uint64_t answered() const { return answered_; }
 
  private:
-  using Done = absl::AnyInvocable<void(member::Member::V2Outcome)>;
   /// What is to be asked. A time to live becomes the time of the end where the request arrives.
   struct Question {
     v2store::Request request;
@@ -62,9 +61,8 @@ class V2Client {
 
   void Next();
   void Begin(Question question);
-  void Arrive(size_t at, uint64_t attempt, Node* node, uint64_t start, std::optional<uint64_t> ttl);
-  void Return(size_t at, uint64_t attempt, Node* node, uint64_t start, member::Member::V2Outcome outcome);
-  void GiveUp(uint64_t attempt);
+  void Arrive(size_t at, const Errand::Trip& trip, std::optional<uint64_t> ttl);
+  void Return(size_t at, const Errand::Trip& trip, member::Member::V2Outcome outcome);
   void Finish();
 
   Question Pick();
@@ -78,12 +76,11 @@ class V2Client {
 
   const uint64_t id_;
   Scheduler* const scheduler_;
+  Errand errand_;
   const V2Workload* const workload_;
   const Client::Nodes nodes_;
   History* const history_;
   bool stopped_ = false;
-  bool waiting_ = false;
-  uint64_t attempt_ = 0;
   uint64_t values_ = 0;
   uint64_t answered_ = 0;
   std::map<std::string, Seen> seen_;
