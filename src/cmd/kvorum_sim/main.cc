@@ -1,4 +1,5 @@
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -133,8 +134,9 @@ class Range {
   Range& operator=(const Range&) = delete;
 
   int Run() {
-    while (Begin() || !running_.empty()) {
-      if (running_.size() < options_.jobs && MayBegin()) continue;
+    for (;;) {
+      while (running_.size() < options_.jobs && MayBegin()) Begin();
+      if (running_.empty()) break;
       Await();
     }
     fmt::print("{} seeds, {} failed; {:.1f} hours and {} answers simulated\n", done_, failed_,
@@ -158,18 +160,22 @@ class Range {
     return next_ <= options_.to && (!latest_ || std::time(nullptr) < *latest_);
   }
 
-  bool Begin() {
-    if (!MayBegin() || running_.size() >= options_.jobs) return false;
-    const uint64_t seed = next_++;
+  /// REQUIRES: MayBegin()
+  void Begin() {
+    const pid_t parent = getpid();
     const pid_t pid = fork();
+    KVORUM_CHECK(pid >= 0, "fork: {}", std::strerror(errno));
+    const uint64_t seed = next_++;
     if (pid == 0) {
+      // Nobody is left behind by one that is killed.
+      prctl(PR_SET_PDEATHSIG, SIGKILL);
+      if (getppid() != parent) _exit(kExitCrash);
       // One that never ends dies of this, which is a crash.
       const rlimit limit{.rlim_cur = kMostSeconds, .rlim_max = kMostSeconds};
       setrlimit(RLIMIT_CPU, &limit);
       _exit(RunSeed(seed, false, totals_));
     }
-    if (pid > 0) running_[pid] = seed;
-    return true;
+    running_[pid] = seed;
   }
 
   void Await() {
