@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "fmt/format.h"
-
 namespace kvorum::sim {
 
 Client::Client(uint64_t id, Scheduler* scheduler, const Workload* workload, const Truth* truth, Nodes nodes,

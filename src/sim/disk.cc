@@ -159,8 +159,7 @@ absl::Status Disk::WriteOut(std::vector<Write>& writes) {
 }
 
 void Disk::Finish() {
-  const bool failed_before = !failure_.ok();
-  if (!failed_before) failure_ = WriteOut(under_way_);
+  if (failure_.ok()) failure_ = WriteOut(under_way_);
   std::vector<Write> finished = std::exchange(under_way_, {});
   unsynced_ += finished.size();
   if (!failure_.ok()) {
@@ -168,11 +167,7 @@ void Disk::Finish() {
   } else if (env_.AreDurable(wal_dir_, ".wal")) {
     recorder_->Synced(member_, std::exchange(unsynced_, 0));
   }
-  for (Write& write : finished) {
-    if (failure_.ok()) ++acknowledged_;
-    broke_promise_ = broke_promise_ || (failed_before && failure_.ok());
-    write.done(failure_);
-  }
+  for (Write& write : finished) write.done(failure_);
   if (failure_.ok() && release_ > raft::Index(0)) {
     wal_->ReleaseTo(std::exchange(release_, raft::Index(0))).IgnoreError();
     wal::Purge(env_, wal_dir_, kKeepSegments).IgnoreError();

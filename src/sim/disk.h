@@ -56,12 +56,6 @@ class Disk final : public wal::LogStorage, public member::SnapshotStorage {
   bool TakeDatabase(raft::Index index, std::unique_ptr<backend::MemoryBackend> database);
   backend::MemoryBackend* database(raft::Index index);
 
-  /// Writes that have been acknowledged to the member; none ever after a sync that failed.
-  uint64_t acknowledged() const { return acknowledged_; }
-  bool failed() const { return !failure_.ok(); }
-  /// Set when a write was acknowledged after a failed one.
-  bool broke_promise() const { return broke_promise_; }
-
   // wal::LogStorage
   void Enqueue(Write write) override;
   void ReleaseTo(raft::Index index) override;
@@ -86,8 +80,6 @@ class Disk final : public wal::LogStorage, public member::SnapshotStorage {
   std::map<raft::Index, std::unique_ptr<backend::MemoryBackend>> databases_;
   std::string wal_dir_;
   std::string snap_dir_;
-  uint64_t acknowledged_ = 0;
-  bool broke_promise_ = false;
   Recorder* recorder_ = nullptr;
   MemberId member_;
 

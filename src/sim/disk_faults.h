@@ -1,8 +1,5 @@
 #pragma once
 
-#include <map>
-#include <memory>
-
 #include "sim/admin.h"
 #include "sim/stage.h"
 

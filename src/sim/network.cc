@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "absl/functional/function_ref.h"
 #include "base/check.h"
 #include "base/version.h"
 #include "cluster/cluster.h"
@@ -15,8 +14,9 @@ namespace {
 constexpr Instant kRefused = 1'000'000;
 /// What a process that is stopped has been answered waits for it; it is looked after so often.
 constexpr Instant kNap = 100'000'000;
-/// A snapshot takes this long more for each record.
+/// A snapshot takes this long more for each record of about so many bytes.
 constexpr Instant kPerRecord = 200;
+constexpr int64_t kRecordBytes = 64;
 
 member::PeerVersions VersionsOf(const member::Member& member) {
   const std::string version = member.cluster().version();
@@ -93,10 +93,9 @@ class Network::Transport final : public member::PeerTransport {
     const std::optional<Instant> arrival = network_->Arrival({local_, to});
     if (!arrival) return report->Tell(false);
     std::shared_ptr<backend::MemoryBackend> copy = backend::MemoryBackend::Create();
-    size_t records = 0;
     copy->Replace(std::move(snapshot.database), {},
                   [](const absl::Status& status) { KVORUM_CHECK(status.ok()); });
-    records = static_cast<size_t>(copy->sizes().in_use_bytes / 64);
+    const auto records = static_cast<size_t>(copy->sizes().in_use_bytes / kRecordBytes);
     Network& network = *network_;
     network.scheduler_->At(
         *arrival + static_cast<Instant>(records) * kPerRecord,

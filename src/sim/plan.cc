@@ -77,15 +77,12 @@ Plan Plan::Draw(uint64_t seed) {
 std::string Plan::Text() const {
   const auto ms = [](Instant time) { return time / kMillisecond; };
   return fmt::format(
-      "members={} clients={}+{}+{} v2={}+{} ttl={}s keys={} think={}ms stay={} snapshot_count={}+{} batch={} "
-      "pre_vote={} "
-      "drift={} sync<={}ms "
-      "stall=1/{} "
+      "members={} clients={}+{}+{} v2={}+{} ttl={}s keys={} think={}ms stay={} "
+      "snapshot_count={}+{} batch={} pre_vote={} drift={} sync<={}ms stall=1/{} "
       "delay<={}ms lost=1/{} doubled=1/{} late=1/{} kill={}ms power={}ms pause={}ms cut={}ms "
-      "write_error={}ms "
-      "all_down={}ms commit={}ms transfer={}ms change={}ms disk_loss={}ms full={}ms flip={}ms set_back={}ms "
-      "log_loss={}ms clock_jump={}ms slow={}ms snapshot={}ms defragment={}ms upgrade={}ms from {} "
-      "kill_at=1/{}",
+      "write_error={}ms all_down={}ms commit={}ms transfer={}ms change={}ms disk_loss={}ms "
+      "full={}ms flip={}ms set_back={}ms log_loss={}ms clock_jump={}ms slow={}ms "
+      "snapshot={}ms defragment={}ms upgrade={}ms from {} kill_at=1/{}",
       members, clients, watchers, leasers, v2_clients, v2_watchers, v2_workload.longest_ttl, workload.keys,
       ms(workload.think), workload.stay, snapshot_count, snapshot_catchup_entries, compaction_batch, pre_vote,
       clock_drift, ms(disk.max_sync), disk.stall_one_in, ms(network.max_delay), network.lost_one_in,

@@ -61,8 +61,8 @@ class Run {
   Instant healthy_ = kNever;  // from when on the cluster was well again
 };
 
-/// Whether every member answers within the patience, and every machine is a member of
-/// the release where they all go.
+/// Whether, within the patience, every member answers, all are of one release, and the membership is what it
+/// should be.
 bool Run::AwaitHealth() {
   const Instant latest = scheduler_.now() + stage_.plan().patience;
   bool healthy = false;

@@ -56,15 +56,15 @@ class Scheduler {
     }
   };
 
+  /// Forgets the places in the heap of what was cancelled.
+  void Tidy();
+
   Instant now_ = 0;
   Random chance_;
   uint64_t order_ = 0;
   uint64_t events_ = 0;
   uint64_t trace_ = 0;
   bool stopped_ = false;
-  /// Forgets the places in the heap of what was cancelled.
-  void Tidy();
-
   std::vector<Due> heap_;
   size_t cancelled_ = 0;  // of heap_
   std::vector<Slot> slots_;

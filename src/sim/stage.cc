@@ -211,12 +211,7 @@ void Stage::EndRemoved(Node& node) {
 void Stage::Supervise() {
   for (Node* node : present_) {
     if (node->up() && node->removed()) EndRemoved(*node);
-    if (node->up() && node->ended()) {
-      if (node->disk().broke_promise()) {
-        violations_.push_back(fmt::format("{} acknowledged a write after one that failed", node->name()));
-      }
-      Kill(*node, false);
-    }
+    if (node->up() && node->ended()) Kill(*node, false);
     if (!node->up() && scheduler_.now() >= down_until_[node]) Start(*node);
   }
   scheduler_.After(50 * kMillisecond, [this] { Supervise(); });

@@ -1,7 +1,5 @@
 #pragma once
 
-#include <memory>
-
 #include "sim/stage.h"
 
 namespace kvorum::sim {

@@ -2,7 +2,6 @@
 
 #include <utility>
 
-#include "base/check.h"
 #include "fmt/format.h"
 #include "sim/check/v2_notes.h"
 

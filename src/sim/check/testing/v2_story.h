@@ -4,7 +4,6 @@
 #include <memory>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "sim/check/v2_checker.h"
 #include "sim/check/v2_notes.h"
