@@ -2,9 +2,8 @@
 //
 //  - Syncs and writes of files below the data directory fail, or take longer.
 //  - Whatever was not synced can be taken back after the process was killed, as by a power cut: before each
-//  change
-//    the shim writes down what was there, and after each sync what stays from now on. power.py undoes the
-//    rest. Nothing is really synced, so that nobody waits for the machine's disk.
+//    change the shim writes down what was there, and after each sync what stays from now on. power.py undoes
+//    the rest. Nothing is really synced, so that nobody waits for the machine's disk.
 //  - Connections to other members' ports go to the ports of relays instead.
 //
 // The harness tells it what to do in a page of shared memory, at any time. Environment: KVORUM_FAULTS_DATA,
@@ -60,8 +59,8 @@ enum class Kind : uint32_t {
   kDirectorySynced = 3,  // the same of the names in a directory, `inode`
   kMade = 4,             // the payload's path, in the directory `offset`
   kRemoved = 5,          // likewise; it was `inode`, 0: a directory
-  kRenamed =
-      6,  // two paths, a zero byte between, from directory `offset` to `length`; `inode` was there, or 0
+  // Two paths, a zero byte between, from directory `offset` to `length`; `inode` was there, or 0.
+  kRenamed = 6,
 };
 struct Record {
   Kind kind;

@@ -26,7 +26,7 @@ sys.path.insert(0, HERE)
 # pylint: disable=wrong-import-position
 import power
 from cluster import KVORUM, LOST, Cluster, Refused, tail
-from faults import ALWAYS, LOG, OTHERS, Faults
+from faults import ALL, ALWAYS, LOG, OTHERS, Faults
 from relays import Relays
 
 PROGRAMS = os.path.dirname(KVORUM)
@@ -247,7 +247,8 @@ class Play:
             faults = self.faults[member]
             if member.process.poll() is not None and member not in self.down_until:
                 status = member.process.returncode
-                if faults["faults"] == self.faults_before[member]:
+                # A disk that failed is a reason to end, and none to crash.
+                if status < 0 or faults["faults"] == self.faults_before[member]:
                     raise Broken(f"{member.name} ended by itself, with status {status}:\n{tail(member.log_path, 15)}")
                 self.died(member, f"{member.name} ended with status {status}, its disk having failed",
                           self.random.random() < 0.5)
@@ -332,7 +333,8 @@ class Play:
 
     def full_disk(self):
         member = self.any()
-        self.faults[member]["scope"] = self.random.choice([0, LOG, OTHERS])
+        self.failing.pop(member, None)  # the sync that fails may now be another file's
+        self.faults[member]["scope"] = self.random.choice([ALL, LOG, OTHERS])
         self.faults[member]["fail_writes"] = ALWAYS
         self.say(f"the disk of {member.name} is full")
 

@@ -1,7 +1,6 @@
 #include "robustness/run.h"
 
 #include <algorithm>
-#include <map>
 #include <set>
 #include <utility>
 
