@@ -1,15 +1,12 @@
-#include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
-#include <poll.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <thread>
 
 #include "base/random.h"
 #include "http/client.h"
+#include "http/raw_server.h"
 #include "http/session_driver.h"
 
 namespace kvorum::http {
@@ -25,22 +22,12 @@ class Peer {
 
   /// The target of the next request ("/a"), or an empty one where the client is gone.
   std::string Next() {
-    std::string got;
-    char byte;
-    while (!got.ends_with("\r\n\r\n")) {
-      if (::recv(fd_, &byte, 1, 0) != 1) return "";
-      got += byte;
-    }
-    const size_t begin = got.find(' ') + 1;
-    return got.substr(begin, got.find(' ', begin) - begin);
+    const std::string head = ReadRequest(fd_);
+    if (!head.ends_with("\r\n\r\n")) return "";
+    const size_t begin = head.find(' ') + 1;
+    return head.substr(begin, head.find(' ', begin) - begin);
   }
-  void Send(std::string_view data) {
-    while (!data.empty()) {
-      const ssize_t n = ::send(fd_, data.data(), data.size(), MSG_NOSIGNAL);
-      if (n <= 0) return;
-      data.remove_prefix(static_cast<size_t>(n));
-    }
-  }
+  void Send(std::string_view data) { http::Send(fd_, data); }
   void Answer(std::string_view body, std::string_view headers = "") {
     Send(fmt::format("HTTP/1.1 200 OK\r\n{}content-length: {}\r\n\r\n{}", headers, body.size(), body));
   }
@@ -60,31 +47,19 @@ class ScriptedServer {
  public:
   using Script = std::function<void(Peer&)>;
   explicit ScriptedServer(Script script) : script_(std::move(script)) {
-    fd_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    sockaddr_in at{};
-    at.sin_family = AF_INET;
-    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof at;
-    EXPECT_EQ(::bind(fd_, reinterpret_cast<sockaddr*>(&at), size), 0);
-    EXPECT_EQ(::listen(fd_, 128), 0);
-    getsockname(fd_, reinterpret_cast<sockaddr*>(&at), &size);
-    url = fmt::format("http://127.0.0.1:{}", ntohs(at.sin_port));
-    thread_ = std::thread([this] {
-      for (int fd; (fd = ::accept(fd_, nullptr, nullptr)) >= 0;) {
-        serving_.emplace_back([this, fd, number = ++connections] {
-          Peer peer(fd, number);
-          script_(peer);
-          ::close(fd);
-        });
-      }
+    listener_.emplace([this](int fd) {
+      serving_.emplace_back([this, fd, number = ++connections] {
+        Peer peer(fd, number);
+        script_(peer);
+        ::close(fd);
+      });
     });
+    url = "http://" + listener_->address();
   }
   /// The client must be stopped.
   ~ScriptedServer() {
-    ::shutdown(fd_, SHUT_RDWR);
-    thread_.join();
+    listener_.reset();
     for (std::thread& thread : serving_) thread.join();
-    ::close(fd_);
   }
 
   std::string url;
@@ -92,9 +67,8 @@ class ScriptedServer {
 
  private:
   const Script script_;
-  int fd_;
-  std::thread thread_;
-  std::vector<std::thread> serving_;
+  std::vector<std::thread> serving_;  // the listener's thread adds to them
+  std::optional<RawListener> listener_;
 };
 
 /// One exchange as its sink sees it.

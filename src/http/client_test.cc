@@ -1,6 +1,5 @@
 #include "http/client.h"
 
-#include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
@@ -10,6 +9,7 @@
 
 #include <thread>
 
+#include "http/raw_server.h"
 #include "http/session_driver.h"
 
 namespace kvorum::http {
@@ -19,63 +19,33 @@ using ::testing::HasSubstr;
 
 constexpr auto kLong = std::chrono::seconds(20);
 
-/// A server made of bytes: each connection is answered by `script`, which gets its socket.
+/// Each connection in its turn is answered by `script`, which gets its socket.
 class RawServer {
  public:
-  explicit RawServer(std::function<void(int fd)> script) : script_(std::move(script)) {
-    fd_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    sockaddr_in at{};
-    at.sin_family = AF_INET;
-    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof at;
-    EXPECT_EQ(::bind(fd_, reinterpret_cast<sockaddr*>(&at), size), 0);
-    EXPECT_EQ(::listen(fd_, 8), 0);
-    getsockname(fd_, reinterpret_cast<sockaddr*>(&at), &size);
-    address_ = fmt::format("127.0.0.1:{}", ntohs(at.sin_port));
-    thread_ = std::thread([this] {
-      for (int fd; (fd = ::accept(fd_, nullptr, nullptr)) >= 0; ::close(fd)) {
-        ++connections;
-        script_(fd);
-      }
-    });
-  }
-  ~RawServer() {
-    ::shutdown(fd_, SHUT_RDWR);
-    thread_.join();
-    ::close(fd_);
-  }
+  explicit RawServer(std::function<void(int fd)> script)
+      : listener_([this, script = std::move(script)](int fd) {
+          ++connections;
+          script(fd);
+          ::close(fd);
+        }) {}
 
-  std::string Url(std::string_view path = "/") const { return fmt::format("http://{}{}", address_, path); }
-  const std::string& address() const { return address_; }
+  std::string Url(std::string_view path = "/") const { return fmt::format("http://{}{}", address(), path); }
+  const std::string& address() const { return listener_.address(); }
 
-  /// Reads until `end` was received, or the other side closed.
-  static std::string ReadUntil(int fd, std::string_view end) {
-    std::string got;
-    char byte;
-    while (!got.ends_with(end) && ::recv(fd, &byte, 1, 0) == 1) got += byte;
-    return got;
-  }
-  static void ReadRequest(int fd) { ReadUntil(fd, "\r\n\r\n"); }
-  static bool Send(int fd, std::string_view data) {
-    return ::send(fd, data.data(), data.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(data.size());
-  }
   /// Waits until the client is gone.
   static void AwaitClose(int fd) { ReadUntil(fd, "never"); }
 
   std::atomic<int> connections = 0;
 
  private:
-  const std::function<void(int fd)> script_;
-  int fd_;
-  std::string address_;
-  std::thread thread_;
+  RawListener listener_;
 };
 
 /// A script that answers one request with these bytes and closes.
 std::function<void(int)> Answer(std::string bytes) {
   return [bytes = std::move(bytes)](int fd) {
-    RawServer::ReadRequest(fd);
-    RawServer::Send(fd, bytes);
+    ReadRequest(fd);
+    Send(fd, bytes);
   };
 }
 
@@ -166,8 +136,8 @@ TEST_F(ClientTest, SaysWhyItCannotConnect) {
 TEST_F(ClientTest, AsksAProxyForTheWholeUrl) {
   RawServer proxy([](int fd) {
     for (int i = 0; i < 2; ++i) {
-      const std::string head = RawServer::ReadUntil(fd, "\r\n\r\n");
-      RawServer::Send(fd, fmt::format("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{}", head.size(), head));
+      const std::string head = ReadRequest(fd);
+      Send(fd, fmt::format("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{}", head.size(), head));
     }
   });
   const std::string proxy_url = "http://" + proxy.address();
@@ -185,9 +155,9 @@ TEST_F(ClientTest, AsksAProxyForTheWholeUrl) {
 TEST_F(ClientTest, SaysWhyAProxyOpensNoTunnel) {
   const auto refusal = [this](std::string answer) {
     RawServer proxy([&](int fd) {
-      const std::string head = RawServer::ReadUntil(fd, "\r\n\r\n");
+      const std::string head = ReadRequest(fd);
       EXPECT_EQ(head, "CONNECT a.test:443 HTTP/1.1\r\nhost: a.test:443\r\n\r\n");
-      RawServer::Send(fd, answer);
+      Send(fd, answer);
     });
     const absl::Status status =
         Call({.url = "https://a.test/x", .proxy = "http://" + proxy.address()}).status();
@@ -226,9 +196,9 @@ TEST_F(ClientTest, FailsWhatIsUnderWayWhenStopped) {
 
 TEST_F(ClientTest, RefusesAResponseThatIsTooLong) {
   RawServer server([](int fd) {
-    RawServer::ReadRequest(fd);
-    RawServer::Send(fd, "HTTP/1.1 200 OK\r\n\r\n");
-    while (RawServer::Send(fd, std::string(64 << 10, 'x'))) {
+    ReadRequest(fd);
+    Send(fd, "HTTP/1.1 200 OK\r\n\r\n");
+    while (Send(fd, std::string(64 << 10, 'x'))) {
     }
   });
   EXPECT_EQ(Get(server.Url()).status().code(), absl::StatusCode::kResourceExhausted);
@@ -237,9 +207,9 @@ TEST_F(ClientTest, RefusesAResponseThatIsTooLong) {
 TEST_F(ClientTest, RepeatsAGetThatMetAClosingConnection) {
   std::atomic<int> n = 0;
   RawServer server([&](int fd) {
-    RawServer::ReadRequest(fd);
-    RawServer::Send(fd, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
-    if (++n == 1) RawServer::ReadRequest(fd);  // takes the second and closes without a word
+    ReadRequest(fd);
+    Send(fd, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+    if (++n == 1) ReadRequest(fd);  // takes the second and closes without a word
   });
   EXPECT_EQ(Get(server.Url()).value().body, "ok");
   EXPECT_EQ(Get(server.Url()).value().body, "ok");
@@ -248,9 +218,9 @@ TEST_F(ClientTest, RepeatsAGetThatMetAClosingConnection) {
 
 TEST_F(ClientTest, DoesNotRepeatAPost) {
   RawServer server([&](int fd) {
-    RawServer::ReadRequest(fd);
-    RawServer::Send(fd, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
-    RawServer::ReadRequest(fd);
+    ReadRequest(fd);
+    Send(fd, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+    ReadRequest(fd);
   });
   EXPECT_EQ(Get(server.Url()).value().body, "ok");
   EXPECT_EQ(Call({.method = "POST", .url = server.Url()}).status().code(), absl::StatusCode::kUnavailable);
@@ -270,12 +240,12 @@ TEST_F(ClientTest, SkipsInterimResponses) {
 
 TEST_F(ClientTest, ReadsWhatComesByteByByte) {
   RawServer server([](int fd) {
-    RawServer::ReadRequest(fd);
+    ReadRequest(fd);
     const int on = 1;
     setsockopt(fd, IPPROTO_TCP, 1 /* TCP_NODELAY */, &on, sizeof on);
     for (const char c : std::string_view("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
                                          "1\r\na\r\n3;x=y\r\nbcd\r\n0\r\nt: u\r\n\r\n")) {
-      RawServer::Send(fd, std::string_view(&c, 1));
+      Send(fd, std::string_view(&c, 1));
       std::this_thread::yield();
     }
   });
@@ -297,17 +267,17 @@ TEST_F(ClientTest, TakesNothingButHttp) {
 TEST_F(ClientTest, BoundsWhatAServerMaySend) {
   for (const char* endless : {"x-a: b\r\n", "HTTP/1.1 100 Continue\r\n\r\n", "x"}) {
     RawServer server([endless](int fd) {
-      RawServer::ReadRequest(fd);
-      RawServer::Send(fd, endless[0] == 'H' ? "" : "HTTP/1.1 200 OK\r\n");
-      while (RawServer::Send(fd, endless)) {
+      ReadRequest(fd);
+      Send(fd, endless[0] == 'H' ? "" : "HTTP/1.1 200 OK\r\n");
+      while (Send(fd, endless)) {
       }
     });
     EXPECT_EQ(Get(server.Url()).status().code(), absl::StatusCode::kUnavailable) << endless;
   }
   RawServer extension([](int fd) {
-    RawServer::ReadRequest(fd);
-    RawServer::Send(fd, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1;");
-    while (RawServer::Send(fd, "eeeeeeee")) {
+    ReadRequest(fd);
+    Send(fd, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1;");
+    while (Send(fd, "eeeeeeee")) {
     }
   });
   EXPECT_EQ(Get(extension.Url()).status().code(), absl::StatusCode::kUnavailable);
@@ -412,8 +382,8 @@ TEST_F(ClientStreamTest, ACancelledOneIsSilentAndCloses) {
 
 TEST_F(ClientStreamTest, EndsWhenNothingComes) {
   RawServer server([](int fd) {
-    RawServer::ReadRequest(fd);
-    RawServer::Send(fd, "HTTP/1.1 200 OK\r\n\r\nsome");
+    ReadRequest(fd);
+    Send(fd, "HTTP/1.1 200 OK\r\n\r\nsome");
     RawServer::AwaitClose(fd);
   });
   Open({.url = server.Url()}, {.read_timeout = std::chrono::milliseconds(50)});
@@ -432,8 +402,8 @@ TEST_F(ClientStreamTest, ReadsNothingWhileItIsPaused) {
   std::atomic<size_t> sent = 0;
   absl::Notification stalled;
   RawServer server([&](int fd) {
-    RawServer::ReadRequest(fd);
-    RawServer::Send(fd, "HTTP/1.1 200 OK\r\n\r\n");
+    ReadRequest(fd);
+    Send(fd, "HTTP/1.1 200 OK\r\n\r\n");
     const int patience_ms = 100;
     const std::string piece(64 << 10, 'x');
     for (pollfd writable = {.fd = fd, .events = POLLOUT}; ::poll(&writable, 1, patience_ms) == 1;) {
@@ -456,9 +426,9 @@ TEST_F(ClientStreamTest, ReadsNothingWhileItIsPaused) {
 TEST_F(ClientStreamTest, RepeatsAnyRequestThatMetAClosingConnection) {
   std::atomic<int> n = 0;
   RawServer server([&](int fd) {
-    RawServer::ReadUntil(fd, "body");
-    RawServer::Send(fd, fmt::format("HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n{}", ++n));
-    if (n == 1) RawServer::ReadUntil(fd, "body");  // and closes, with a second request unanswered
+    ReadUntil(fd, "body");
+    Send(fd, fmt::format("HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n{}", ++n));
+    if (n == 1) ReadUntil(fd, "body");  // and closes, with a second request unanswered
   });
   const ClientRequest request = {.method = "PUT", .url = server.Url(), .body = "body"};
   EXPECT_EQ(Call(request).value().body, "1");
@@ -476,9 +446,9 @@ TEST_F(ClientStreamTest, NamesTheHostThatItIsTold) {
 
 TEST_F(ClientStreamTest, UploadsFromASource) {
   RawServer server([](int fd) {
-    RawServer::ReadRequest(fd);
-    const std::string body = RawServer::ReadUntil(fd, "0\r\n\r\n");
-    RawServer::Send(fd, fmt::format("HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\n{:08}", body.size()));
+    ReadRequest(fd);
+    const std::string body = ReadUntil(fd, "0\r\n\r\n");
+    Send(fd, fmt::format("HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\n{:08}", body.size()));
   });
   Open({.method = "POST", .url = server.Url()}, {}, std::make_shared<Pieces>(10, 4096));
   sink_->ended.WaitForNotification();
@@ -489,7 +459,7 @@ TEST_F(ClientStreamTest, UploadsFromASource) {
 TEST_F(ClientStreamTest, PullsNoMoreThanTheServerTakes) {
   absl::Notification done;
   RawServer server([&](int fd) {
-    RawServer::ReadRequest(fd);
+    ReadRequest(fd);
     done.WaitForNotification();
   });
   const auto source = std::make_shared<Pieces>(1 << 20, 64 << 10);
@@ -510,8 +480,8 @@ TEST_F(ClientStreamTest, BreaksOffWhenTheSourceFails) {
 
 TEST_F(ClientStreamTest, TellsAnAnswerThatCameBeforeTheBodyEnded) {
   RawServer server([](int fd) {
-    RawServer::ReadRequest(fd);
-    RawServer::Send(fd, "HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\n\r\nno");
+    ReadRequest(fd);
+    Send(fd, "HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\n\r\nno");
   });
   Open({.method = "POST", .url = server.Url()}, {}, std::make_shared<Pieces>(1 << 20, 1024));
   sink_->ended.WaitForNotification();
