@@ -17,6 +17,7 @@
 
 #include "absl/strings/str_join.h"
 #include "base/env.h"
+#include "base/free_with.h"
 #include "base/status.h"
 #include "fmt/format.h"
 
@@ -24,17 +25,10 @@ namespace kvorum::cmd {
 
 namespace {
 
-template <auto Free>
-struct Freer {
-  template <typename T>
-  void operator()(T* object) const {
-    Free(object);
-  }
-};
-using Certificate = std::unique_ptr<X509, Freer<X509_free>>;
-using Key = std::unique_ptr<EVP_PKEY, Freer<EVP_PKEY_free>>;
-using Buffer = std::unique_ptr<BIO, Freer<BIO_free>>;
-using Extension = std::unique_ptr<X509_EXTENSION, Freer<X509_EXTENSION_free>>;
+using Certificate = std::unique_ptr<X509, FreeWith<X509_free>>;
+using Key = std::unique_ptr<EVP_PKEY, FreeWith<EVP_PKEY_free>>;
+using Buffer = std::unique_ptr<BIO, FreeWith<BIO_free>>;
+using Extension = std::unique_ptr<X509_EXTENSION, FreeWith<X509_EXTENSION_free>>;
 
 constexpr uint64_t kMaxYears = 1000;
 
