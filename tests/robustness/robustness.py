@@ -10,6 +10,7 @@ usage: robustness.py --minutes N [--seed FIRST]    new seeds for a given time
 """
 
 import argparse
+import ctypes
 import heapq
 import json
 import os
@@ -36,6 +37,14 @@ VERDICTS = {0: "good", 2: "LIVENESS", 3: "SAFETY"}
 JUDGED_WITHIN = 300
 # How long a member may run on after its disk failed.
 ENDS_WITHIN = 10
+
+LIBC = ctypes.CDLL(None)
+PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent():
+    """Called in a new process: it does not outlive a run that is killed."""
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Plan:
@@ -196,6 +205,7 @@ class Play:
             self.relays = Relays(members)
         for member in members:
             self.faults[member] = Faults(member)
+            member.preexec = die_with_parent
             if member.kind == "kvorum":
                 member.environment = self.faults[member].environment(PROGRAMS)
             self.faults[member]["sync_delay_us"] = self.plan.sync_ms * 1000
@@ -215,7 +225,7 @@ class Play:
             str(plan.clients), "--watchers", str(plan.watchers), "--leasers", str(plan.leasers), "--keys",
             str(plan.keys), "--think-ms", str(plan.think_ms), "--value-bytes", str(plan.value_bytes), "--history",
             history
-        ], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        ], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=die_with_parent)
         words = self.judge.stdout.readline().split()
         assert words[:2] == ["begins", "at"], words
         self.begin = int(words[2]) / 1e9
