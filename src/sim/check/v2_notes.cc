@@ -1,6 +1,5 @@
 #include "sim/check/v2_notes.h"
 
-
 namespace kvorum::sim {
 namespace {
 
