@@ -1,5 +1,5 @@
--- For wrk: puts of 10,000 keys in turn, a form each. They are made before the first is sent: to make one takes
--- Lua about as long as to send it.
+-- For wrk: puts of 10,000 keys in turn, a form each. They are made before the first is sent: to make one while others
+-- wait takes about a sixth of wrk's processor time.
 local requests = {}
 local turn = 0
 
