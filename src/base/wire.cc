@@ -19,17 +19,29 @@ bool TakeVarint(std::string_view* in, uint64_t* v) {
   return false;
 }
 
+namespace {
+
+/// Most are one byte long.
+inline bool TakeShortVarint(std::string_view* in, uint64_t* v) {
+  if (in->empty() || static_cast<uint8_t>(in->front()) >= 0x80) return TakeVarint(in, v);
+  *v = static_cast<uint8_t>(in->front());
+  in->remove_prefix(1);
+  return true;
+}
+
+}  // namespace
+
 bool Reader::Next(Field* field) {
   if (rest_.empty() || !ok_) return false;
   uint64_t tag = 0;
-  if (!TakeVarint(&rest_, &tag) || tag > UINT32_MAX || tag >> 3 == 0) return Fail();
+  if (!TakeShortVarint(&rest_, &tag) || tag > UINT32_MAX || tag >> 3 == 0) return Fail();
   field->number = static_cast<uint32_t>(tag >> 3);
   field->type = static_cast<Type>(tag & 7);
   field->bytes = {};
   field->varint = 0;
   switch (field->type) {
     case Type::kVarint:
-      return TakeVarint(&rest_, &field->varint) || Fail();
+      return TakeShortVarint(&rest_, &field->varint) || Fail();
     case Type::kFixed64:
       if (rest_.size() < 8) return Fail();
       std::memcpy(&field->varint, rest_.data(), 8);
@@ -42,7 +54,7 @@ bool Reader::Next(Field* field) {
       return true;
     case Type::kLength: {
       uint64_t size = 0;
-      if (!TakeVarint(&rest_, &size) || size > rest_.size()) return Fail();
+      if (!TakeShortVarint(&rest_, &size) || size > rest_.size()) return Fail();
       field->bytes = rest_.substr(0, size);
       rest_.remove_prefix(size);
       return true;
