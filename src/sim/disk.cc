@@ -43,12 +43,7 @@ void Disk::Detach(bool torn, bool power_cut) {
   if (alive_ != nullptr) *alive_ = false;
   Random& random = scheduler_->chance();
   if (torn && wal_ != nullptr && failure_.ok()) {
-    if (under_way_.empty()) {
-      while (!waiting_.empty()) {
-        under_way_.push_back(std::move(waiting_.front()));
-        waiting_.pop_front();
-      }
-    }
+    if (under_way_.empty()) under_way_.swap(waiting_);
     env_.StopAfter(random.Below(3));
     if (!under_way_.empty()) WriteOut(under_way_).IgnoreError();
   }
@@ -140,10 +135,7 @@ void Disk::Enqueue(Write write) {
 }
 
 void Disk::Begin() {
-  while (!waiting_.empty()) {
-    under_way_.push_back(std::move(waiting_.front()));
-    waiting_.pop_front();
-  }
+  under_way_.swap(waiting_);
   Later(SyncTime(), [this] { Finish(); });
 }
 

@@ -1,9 +1,9 @@
 #pragma once
 
-#include <deque>
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "backend/memory_backend.h"
 #include "base/testing/fault_env.h"
@@ -86,7 +86,7 @@ class Disk final : public wal::LogStorage, public member::SnapshotStorage {
   // Of the process that runs.
   std::unique_ptr<wal::Wal> wal_;
   std::unique_ptr<snap::Snapshotter> snapshotter_;
-  std::deque<Write> waiting_;
+  std::vector<Write> waiting_;
   std::vector<Write> under_way_;
   size_t unsynced_ = 0;  // of what was written, in writes
   raft::Index release_;

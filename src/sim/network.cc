@@ -376,7 +376,7 @@ std::optional<Instant> Network::Arrival(Link link) {
   return last;
 }
 
-void Network::Deliver(raft::Message message) {
+void Network::Deliver(raft::Message&& message) {
   const uint64_t from = message.from.value();
   const uint64_t to = message.to.value();
   member::Member* receiver = MemberAt(to);

@@ -98,7 +98,7 @@ class Network {
   void TellRemoved(uint64_t id, uint64_t by);
   /// When a message that leaves now arrives; nullopt where it is lost.
   std::optional<Instant> Arrival(Link link);
-  void Deliver(raft::Message message);
+  void Deliver(raft::Message&& message);
 
   Scheduler* const scheduler_;
   NetworkManner manner_;

@@ -1,6 +1,8 @@
 #include "sim/recorder.h"
 
 #include <algorithm>
+#include <functional>
+#include <string_view>
 
 #include "base/check.h"
 
@@ -8,11 +10,9 @@ namespace kvorum::sim {
 
 namespace {
 
-/// FNV-1a: what it is compared with was made by the same run.
+/// What it is compared with was made by the same run.
 uint64_t HashOf(const raft::Entry& entry) {
-  uint64_t hash = 0xcbf29ce484222325 ^ static_cast<uint64_t>(entry.type);
-  for (const char c : entry.data.view()) hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3;
-  return hash;
+  return std::hash<std::string_view>()(entry.data.view()) ^ static_cast<uint64_t>(entry.type);
 }
 
 }  // namespace

@@ -12,14 +12,14 @@ void RecordingBackend::EndEntry(backend::AppliedPosition position) {
 }
 
 void RecordingBackend::Put(backend::Bucket bucket, std::string_view key, Bytes value) {
-  Hash(backend::BucketName(bucket));
+  Hash(static_cast<uint64_t>(bucket));
   Hash(key);
   Hash(value.view());
   inner_.Put(bucket, key, std::move(value));
 }
 
 void RecordingBackend::Delete(backend::Bucket bucket, std::string_view key) {
-  Hash(backend::BucketName(bucket));
+  Hash(static_cast<uint64_t>(bucket));
   Hash(key);
   inner_.Delete(bucket, key);
 }

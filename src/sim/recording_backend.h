@@ -1,5 +1,7 @@
 #pragma once
 
+#include <bit>
+#include <functional>
 #include <memory>
 #include <string_view>
 
@@ -38,11 +40,9 @@ class RecordingBackend final : public backend::Backend {
 
  private:
   static constexpr uint64_t kNothing = 0xcbf29ce484222325;
-  /// FNV-1a: what it is compared with was made by the same run.
-  void Hash(std::string_view bytes) {
-    for (const char c : bytes) hash_ = (hash_ ^ static_cast<uint8_t>(c)) * 0x100000001b3;
-    hash_ = (hash_ ^ bytes.size()) * 0x100000001b3;
-  }
+  /// What it is compared with was made by the same run.
+  void Hash(uint64_t fact) { hash_ = (std::rotl(hash_, 23) ^ fact) * 0xbf58476d1ce4e5b9; }
+  void Hash(std::string_view bytes) { Hash(std::hash<std::string_view>()(bytes)); }
 
   backend::Backend& inner_;
   Recorder& recorder_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <iterator>
 #include <utility>
 
 #include "base/check.h"
@@ -10,8 +11,11 @@ namespace kvorum::sim {
 
 namespace {
 
-/// In the heap, before it is looked through for them.
+/// Before what is due is looked through for them.
 constexpr size_t kMostCancelled = 64;
+/// What comes within this, and is not more, is kept in order, which costs less than a heap.
+constexpr Instant kSoon = 2'000'000;
+constexpr size_t kMostSoon = 64;
 
 }  // namespace
 
@@ -29,8 +33,15 @@ Scheduler::EventId Scheduler::At(Instant when, Task task) {
   free_.pop_back();
   slots_[slot].task = std::move(task);
   const uint32_t generation = slots_[slot].generation;
-  heap_.push_back({std::max(when, now_), ++order_, slot, generation});
-  std::push_heap(heap_.begin(), heap_.end());
+  const Due due{std::max(when, now_), ++order_, slot, generation};
+  if (due.when - now_ < kSoon && soon_.size() < kMostSoon) {
+    auto place = soon_.end();
+    while (place != soon_.begin() && due < *std::prev(place)) --place;
+    soon_.insert(place, due);
+  } else {
+    heap_.push_back(due);
+    std::push_heap(heap_.begin(), heap_.end());
+  }
   return uint64_t{generation} << 32 | slot;
 }
 
@@ -41,26 +52,35 @@ void Scheduler::Cancel(EventId event) {
   const Task forgotten = std::exchange(slots_[slot].task, nullptr);
   ++slots_[slot].generation;
   free_.push_back(slot);
-  if (++cancelled_ > kMostCancelled && 2 * cancelled_ > heap_.size()) Tidy();
+  if (++cancelled_ > kMostCancelled && 2 * cancelled_ > soon_.size() + heap_.size()) Tidy();
 }
 
 void Scheduler::Tidy() {
-  std::erase_if(heap_, [this](const Due& due) { return slots_[due.slot].generation != due.generation; });
+  const auto cancelled = [this](const Due& due) { return slots_[due.slot].generation != due.generation; };
+  std::erase_if(soon_, cancelled);
+  std::erase_if(heap_, cancelled);
   std::make_heap(heap_.begin(), heap_.end());
   cancelled_ = 0;
 }
 
+bool Scheduler::TakeNext(Instant end, Due* next) {
+  const bool soon = !soon_.empty() && (heap_.empty() || heap_.front() < soon_.back());
+  if (!soon && heap_.empty()) return false;
+  *next = soon ? soon_.back() : heap_.front();
+  if (next->when > end) return false;
+  if (!soon) std::pop_heap(heap_.begin(), heap_.end());
+  (soon ? soon_ : heap_).pop_back();
+  return true;
+}
+
 void Scheduler::RunUntil(Instant end) {
-  while (!stopped_ && !heap_.empty() && heap_.front().when <= end) {
-    std::pop_heap(heap_.begin(), heap_.end());
-    const Due due = heap_.back();
-    heap_.pop_back();
+  for (Due due; !stopped_ && TakeNext(end, &due);) {
     if (slots_[due.slot].generation != due.generation) {
       --cancelled_;
       continue;
     }
     now_ = due.when;
-    Task task = std::exchange(slots_[due.slot].task, nullptr);
+    Task task = std::move(slots_[due.slot].task);
     ++slots_[due.slot].generation;
     free_.push_back(due.slot);
     ++events_;

@@ -56,7 +56,9 @@ class Scheduler {
     }
   };
 
-  /// Forgets the places in the heap of what was cancelled.
+  /// The next of what is due by `end`.
+  bool TakeNext(Instant end, Due* next);
+  /// Forgets the places of what was cancelled.
   void Tidy();
 
   Instant now_ = 0;
@@ -65,8 +67,9 @@ class Scheduler {
   uint64_t events_ = 0;
   uint64_t trace_ = 0;
   bool stopped_ = false;
-  std::vector<Due> heap_;
-  size_t cancelled_ = 0;  // of heap_
+  std::vector<Due> soon_;  // few, which were due soon when they were asked for; the earliest is the last
+  std::vector<Due> heap_;  // all others
+  size_t cancelled_ = 0;   // of both
   std::vector<Slot> slots_;
   std::vector<uint32_t> free_;
 };

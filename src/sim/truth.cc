@@ -88,15 +88,18 @@ void Truth::Take(Follower& follower) {
           .IgnoreError();
       continue;
     }
-    for (size_t begin = 0; begin < batch.events.size();) {
-      const int64_t revision = RevisionOf(batch.events[begin]);
-      size_t end = begin;
-      uint64_t bytes = 0;
-      while (end < batch.events.size() && RevisionOf(batch.events[end]) == revision) {
-        bytes = std::rotl(bytes, 7) ^ std::hash<std::string_view>()(batch.events[end++].view());
-      }
-      Learn(follower, revision, bytes, std::span(batch.events).subspan(begin, end - begin));
+    const std::span<const Bytes> events = batch.events;
+    size_t begin = 0;  // of those of `revision`
+    uint64_t bytes = 0;
+    int64_t revision = events.empty() ? 0 : RevisionOf(events[0]);
+    for (size_t end = 1; end <= events.size(); ++end) {
+      bytes = std::rotl(bytes, 7) ^ std::hash<std::string_view>()(events[end - 1].view());
+      const int64_t next = end < events.size() ? RevisionOf(events[end]) : 0;
+      if (next == revision) continue;
+      Learn(follower, revision, bytes, events.subspan(begin, end - begin));
       begin = end;
+      bytes = 0;
+      revision = next;
     }
   }
 }

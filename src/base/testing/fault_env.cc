@@ -40,17 +40,12 @@ struct FaultEnv::Node {
   using Names = std::map<std::string, std::shared_ptr<Node>, std::less<>>;
   Names names;
   Names synced_names;
+  bool names_synced = true;  // they are the same
 
-  /// Whether a crash of this directory would leave that file of it as it is, under that name.
-  bool IsDurable(const Names::value_type& file) const {
-    const auto synced = synced_names.find(file.first);
-    return file.second->unsynced.empty() && synced != synced_names.end() && synced->second == file.second;
-  }
-
-  void Write(uint64_t at, std::string_view data) {
+  void Write(uint64_t at, std::string data) {
     if (content.size() < at + data.size()) content.resize(at + data.size(), '\0');
     content.replace(at, data.size(), data);
-    unsynced.push_back({at, std::string(data)});
+    unsynced.push_back({at, std::move(data)});
   }
   void Resize(uint64_t size) {
     content.resize(size, '\0');
@@ -78,6 +73,7 @@ struct FaultEnv::Node {
       } else {
         names = synced_names;
       }
+      names_synced = true;
       for (auto& [name, node] : names) node->Crash(keep);
       return;
     }
@@ -113,17 +109,17 @@ class FaultFile final : public WritableFile {
     bool stopped = false;
     if (absl::Status status = env_->Begin(FaultEnv::Op::kWrite, &stopped); !status.ok()) {
       if (!stopped) data.resize(WholeSectors(data.size() / 2));
-      node_->Write(position_, data);
+      node_->Write(position_, std::move(data));
       return status;
     }
     const uint64_t room = node_->content.size() - std::min<uint64_t>(position_, node_->content.size());
     if (env_->full_ && data.size() > room) {
       data.resize(room);
-      node_->Write(position_, data);
+      node_->Write(position_, std::move(data));
       return NoSpace("write", path_);
     }
-    node_->Write(position_, data);
-    position_ += data.size();
+    const uint64_t end = position_ + data.size();
+    node_->Write(std::exchange(position_, end), std::move(data));
     return absl::OkStatus();
   }
 
@@ -281,9 +277,14 @@ bool FaultEnv::AreDurable(std::string_view directory, std::string_view suffix) {
   absl::MutexLock lock(&mutex_);
   const std::shared_ptr<Node> node = Find(directory);
   if (node == nullptr || !node->is_directory) return false;
-  return std::all_of(node->names.begin(), node->names.end(), [&](const Node::Names::value_type& file) {
-    return file.second->is_directory || !file.first.ends_with(suffix) || node->IsDurable(file);
-  });
+  for (const auto& [name, child] : node->names) {
+    if (child->is_directory || !name.ends_with(suffix)) continue;
+    if (!child->unsynced.empty()) return false;
+    if (node->names_synced) continue;
+    const auto synced = node->synced_names.find(name);
+    if (synced == node->synced_names.end() || synced->second != child) return false;
+  }
+  return true;
 }
 
 std::string FaultEnv::Get(const std::string& path) {
@@ -332,6 +333,7 @@ absl::StatusOr<std::unique_ptr<WritableFile>> FaultEnv::OpenForWriting(const std
     if (create == Create::kNever) return NoSuchFile("open", path);
     if (full_) return NoSpace("open", path);
     it = parent.first->names.emplace(parent.second, std::make_shared<Node>()).first;
+    parent.first->names_synced = false;
   } else if (create == Create::kMustBeNew) {
     return absl::AlreadyExistsError(fmt::format("open {}: File exists", path));
   } else if (create == Create::kTruncate) {
@@ -400,6 +402,7 @@ absl::Status FaultEnv::SyncDirectory(const std::string& path) {
   const std::shared_ptr<Node> node = Find(path);
   if (node == nullptr || !node->is_directory) return NoSuchFile("open", path);
   node->synced_names = node->names;
+  node->names_synced = true;
   return absl::OkStatus();
 }
 
@@ -413,6 +416,7 @@ absl::Status FaultEnv::Rename(const std::string& from, const std::string& to) {
   std::shared_ptr<Node> node = it->second;
   source.first->names.erase(it);
   target.first->names[target.second] = std::move(node);
+  source.first->names_synced = target.first->names_synced = false;
   return absl::OkStatus();
 }
 
@@ -422,6 +426,7 @@ absl::Status FaultEnv::RemoveFile(const std::string& path) {
   KVORUM_RETURN_IF_ERROR(FindFile(path).status());
   KVORUM_ASSIGN_OR_RETURN(auto parent, Parent(path));
   parent.first->names.erase(parent.second);
+  parent.first->names_synced = false;
   return absl::OkStatus();
 }
 
@@ -431,6 +436,7 @@ absl::Status FaultEnv::RemoveTree(const std::string& path) {
   KVORUM_RETURN_IF_ERROR(Begin(Op::kRemove));
   KVORUM_ASSIGN_OR_RETURN(auto parent, Parent(path));
   parent.first->names.erase(parent.second);
+  parent.first->names_synced = false;
   return absl::OkStatus();
 }
 
@@ -438,7 +444,10 @@ absl::StatusOr<std::unique_ptr<FileLock>> FaultEnv::LockFile(const std::string& 
   absl::MutexLock lock(&mutex_);
   KVORUM_ASSIGN_OR_RETURN(auto parent, Parent(path));
   std::shared_ptr<Node>& node = parent.first->names[parent.second];
-  if (node == nullptr) node = std::make_shared<Node>();
+  if (node == nullptr) {
+    node = std::make_shared<Node>();
+    parent.first->names_synced = false;
+  }
   if (node->locked) return absl::UnavailableError(fmt::format("lock {}: file already locked", path));
   node->locked = true;
   return std::make_unique<FaultLock>(this, boot_, node);
