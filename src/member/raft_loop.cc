@@ -1,6 +1,7 @@
 #include "member/raft_loop.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "base/check.h"
@@ -21,6 +22,8 @@ constexpr uint64_t kMaxUncommittedBytes = uint64_t{256} << 20;
 constexpr size_t kMaxWaitingMessages = 4096;
 constexpr uint64_t kMaxWaitingBytes = uint64_t{256} << 20;
 constexpr size_t kMaxConfChanges = 64;
+/// An empty list of the inbox gives its memory back beyond this many.
+constexpr size_t kKeptCapacity = 256;
 /// So long is waited for connections before the first election takes its whole time.
 constexpr std::chrono::seconds kConnectTime(5);
 /// A follower that got a snapshot has so long to ask for what comes next.
@@ -156,7 +159,7 @@ void RaftLoop::PostTurn() {
 void RaftLoop::PostApplied(std::vector<raft::Message> responses) {
   absl::MutexLock lock(&mutex_);
   if (stopped_) return;
-  inbox_.applied.push_back(std::move(responses));
+  inbox_->applied.push_back(std::move(responses));
   if (applied_wanted_) PostTurn();
 }
 
@@ -166,7 +169,7 @@ void RaftLoop::AskForApplied() {
                       !conf_changes_.empty() || reads_.waiting() || unreported_bytes_ > kMaxUnreportedBytes;
   absl::MutexLock lock(&mutex_);
   applied_wanted_ = wanted;
-  if (wanted && !inbox_.applied.empty() && !stopped_) PostTurn();
+  if (wanted && !inbox_->applied.empty() && !stopped_) PostTurn();
 }
 
 void RaftLoop::Start() {
@@ -185,16 +188,16 @@ void RaftLoop::Start() {
 void RaftLoop::Stop(absl::AnyInvocable<void()> done) {
   ports_.raft_executor->Post([this, done = std::move(done)]() mutable {
     Turn();
-    Inbox rest;
+    auto rest = std::make_unique<Inbox>();
     {
       absl::MutexLock lock(&mutex_);
       stopped_ = true;
-      std::swap(rest, inbox_);
+      rest.swap(inbox_);
     }
-    for (Executor::Task& call : rest.calls) call();
+    for (Executor::Task& call : rest->calls) call();
     ForgetLeaders([](const Proposal&) { return true; });
-    for (auto& [entry, waiter] : rest.proposals) new_waiters_.push_back(std::move(waiter));
-    for (auto& [message, waiter] : rest.conf_changes) new_waiters_.push_back(std::move(waiter));
+    for (auto& [entry, waiter] : rest->proposals) new_waiters_.push_back(std::move(waiter));
+    for (auto& [message, waiter] : rest->conf_changes) new_waiters_.push_back(std::move(waiter));
     if (ticking_) ports_.raft_executor->CancelTimer(tick_timer_);
     ticking_ = false;
     FlushHardState();
@@ -238,7 +241,7 @@ void RaftLoop::ProposeConfChange(const raft::ConfChange& change, Waiter waiter) 
   if (!posted) FailStopped(std::move(waiter.done));
 }
 
-void RaftLoop::Receive(raft::Message message) {
+void RaftLoop::Receive(raft::Message&& message) {
   if (std::optional<raft::Message> answer = witness_.Answer(message, *state_))
     return Send(std::move(*answer));
   if (message.type == raft::MessageType::kReadIndexResp && message.entries.size() == 1) {
@@ -326,19 +329,18 @@ void RaftLoop::Fail(const absl::Status& status) {
 // ---- On the raft executor.
 
 void RaftLoop::Turn() {
-  Inbox inbox;
   {
     absl::MutexLock lock(&mutex_);
     turn_posted_ = false;
     if (stopped_) return;
-    std::swap(inbox, inbox_);
+    taken_.swap(inbox_);
   }
   if (state_->failed.load(std::memory_order_relaxed)) {
-    for (auto& [entry, waiter] : inbox.proposals) new_waiters_.push_back(std::move(waiter));
-    for (auto& [message, waiter] : inbox.conf_changes) new_waiters_.push_back(std::move(waiter));
-    return;
+    for (auto& [entry, waiter] : taken_->proposals) new_waiters_.push_back(std::move(waiter));
+    for (auto& [message, waiter] : taken_->conf_changes) new_waiters_.push_back(std::move(waiter));
+    return taken_->Clear();
   }
-  Take(inbox);
+  Take();
   CampaignIfAlone();
   ProposeWaiting();
   ProposeConfChanges();
@@ -352,7 +354,23 @@ void RaftLoop::Turn() {
   reads_.OnApplied(Applied());
 }
 
-void RaftLoop::Take(Inbox& inbox) {
+void RaftLoop::Inbox::Clear() {
+  const auto clear = [](auto& list) {
+    list.clear();
+    if (list.capacity() > kKeptCapacity) list.shrink_to_fit();
+  };
+  clear(proposals);
+  clear(conf_changes);
+  clear(messages);
+  message_bytes = 0;
+  clear(appended);
+  clear(applied);
+  clear(calls);
+  clear(after_apply);
+}
+
+void RaftLoop::Take() {
+  Inbox& inbox = *taken_;
   for (Executor::Task& call : inbox.calls) call();
   for (Appended& appended : inbox.appended) TakeAppended(std::move(appended));
   if (!inbox.applied.empty()) unreported_bytes_ = 0;
@@ -374,9 +392,10 @@ void RaftLoop::Take(Inbox& inbox) {
     conf_changes_.push_back({.message = std::move(message), .deadline = waiter.deadline});
     new_waiters_.push_back(std::move(waiter));
   }
+  inbox.Clear();
 }
 
-void RaftLoop::TakeMessage(raft::Message message) {
+void RaftLoop::TakeMessage(raft::Message&& message) {
   const bool changes_conf = message.type == raft::MessageType::kProp && message.entries.size() == 1 &&
                             message.entries[0].type != raft::EntryType::kNormal;
   if (!changes_conf || soft_state_.role != raft::Role::kLeader) return Step(std::move(message));
@@ -386,7 +405,7 @@ void RaftLoop::TakeMessage(raft::Message message) {
       {.message = std::move(message), .deadline = ports_.clock->Now() + options_.request_timeout()});
 }
 
-void RaftLoop::Step(raft::Message message) {
+void RaftLoop::Step(raft::Message&& message) {
   // A response to this node goes to the core, one to another node leaves now that the disk has its promise.
   if (message.to != NodeOf(id_)) {
     outgoing_.push_back(std::move(message));
@@ -409,6 +428,7 @@ void RaftLoop::ForgetLeaders(absl::FunctionRef<bool(const Proposal&)> which) {
 }
 
 void RaftLoop::ProposeWaiting() {
+  if (proposals_.empty()) return;
   // What a leader found is not handed on to its successor, who may know better.
   if (node_->soft_state().role != raft::Role::kLeader) ForgetLeaders([](const Proposal&) { return true; });
   if (node_->soft_state().lead == raft::kNoNode) return;
@@ -458,25 +478,37 @@ void RaftLoop::CampaignIfAlone() {
   }
 }
 
-void RaftLoop::HandleReady(raft::Ready ready) {
+void RaftLoop::HandleReady(raft::Ready&& ready) {
   if (!ready.hard_state.empty()) hard_state_ = ready.hard_state;
   if (ready.soft_state) OnSoftState(*ready.soft_state);
   if (!ready.snapshot.empty()) conf_state_ = ready.snapshot.metadata.conf_state;
   ShowState();
   if (!ready.read_states.empty()) reads_.OnAnswer(ready.read_states.back(), Applied());
-  for (raft::Message& message : ready.messages) {
-    if (message.to == raft::kAppendThread) {
-      Append(std::move(message));
-    } else if (message.to == raft::kApplyThread) {
-      HandCommitted(std::move(message));
-    } else if (message.type == raft::MessageType::kSnap) {
-      // What the applier has by the time it comes to it, and everything that is committed from now on.
-      log_.Pin(message.to, raft::Index(state_->applied.load(std::memory_order_acquire)));
-      applier_->SendSnapshot(std::move(message));
-    } else {
-      outgoing_.push_back(std::move(message));
-    }
+  std::vector<raft::Message>& messages = ready.messages;
+  auto rest = messages.begin();
+  for (raft::Message& message : messages) {
+    if (HandOut(message)) continue;
+    if (&message != &*rest) *rest = std::move(message);
+    ++rest;
   }
+  messages.erase(rest, messages.end());
+  if (outgoing_.empty()) return outgoing_.swap(messages);
+  std::move(messages.begin(), messages.end(), std::back_inserter(outgoing_));
+}
+
+bool RaftLoop::HandOut(raft::Message& message) {
+  if (message.to == raft::kAppendThread) {
+    Append(std::move(message));
+  } else if (message.to == raft::kApplyThread) {
+    HandCommitted(std::move(message));
+  } else if (message.type == raft::MessageType::kSnap) {
+    // What the applier has by the time it comes to it, and everything that is committed from now on.
+    log_.Pin(message.to, raft::Index(state_->applied.load(std::memory_order_acquire)));
+    applier_->SendSnapshot(std::move(message));
+  } else {
+    return false;
+  }
+  return true;
 }
 
 void RaftLoop::SendOutgoing() {
@@ -490,7 +522,7 @@ void RaftLoop::SendOutgoing() {
   ports_.transport->Send(std::move(messages));
 }
 
-void RaftLoop::HandCommitted(raft::Message message) {
+void RaftLoop::HandCommitted(raft::Message&& message) {
   for (const raft::Entry& entry : message.entries) unreported_bytes_ += raft::EncodedSize(entry);
   auto applied = [this, responses = std::move(message.responses)]() mutable {
     PostApplied(std::move(responses));

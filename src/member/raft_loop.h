@@ -72,7 +72,7 @@ class RaftLoop {
   void ProposeConfChange(const raft::ConfChange& change, Waiter waiter);
   /// Drops the message where too many wait. A follower's question for a read may be answered at once, and
   /// those who wait for the answer to one of this member told.
-  void Receive(raft::Message message);
+  void Receive(raft::Message&& message);
   void ReportUnreachable(raft::NodeId id);
   void ReportSnapshot(raft::NodeId id, bool finished);
   /// `call` on the raft executor, unless stopped: false then.
@@ -114,7 +114,7 @@ class RaftLoop {
     MonotonicTime deadline;
   };
   struct Appended {
-    std::optional<raft::Snapshot> snapshot;
+    Boxed<raft::Snapshot> snapshot;
     std::vector<raft::Entry> entries;
     std::vector<raft::Message> responses;
   };
@@ -127,6 +127,9 @@ class RaftLoop {
     std::vector<std::vector<raft::Message>> applied;  // responses
     std::vector<Executor::Task> calls;                // run first
     std::vector<Executor::Task> after_apply;          // run when the core has learnt what was applied
+
+    /// Forgets everything, but keeps the memory that a usual turn needs.
+    void Clear();
   };
 
   RaftLoop(Setup& setup, const MemberOptions& options, const Ports& ports, SharedState* state,
@@ -138,7 +141,7 @@ class RaftLoop {
   bool Post(Put put) {
     absl::MutexLock lock(&mutex_);
     if (stopped_) return false;
-    put(inbox_);
+    put(*inbox_);
     PostTurn();
     return true;
   }
@@ -155,26 +158,31 @@ class RaftLoop {
 
   // On the raft executor.
   void Turn();
-  void Take(Inbox& inbox);
-  void TakeAppended(Appended appended);
+  void Take();
+  void TakeAppended(Appended&& appended);
   void TakeInstalled(std::vector<raft::Message> responses);
-  void TakeMessage(raft::Message message);
+  void TakeMessage(raft::Message&& message);
   void ProposeWaiting();
   /// Forgets the proposals of a leader that `which` says.
   void ForgetLeaders(absl::FunctionRef<bool(const Proposal&)> which);
   void ProposeConfChanges();
   void CampaignIfAlone();
-  void HandleReady(raft::Ready ready);
+  void HandleReady(raft::Ready&& ready);
+  /// Hands a message to the log or the applier, where it is for one of them.
+  bool HandOut(raft::Message& message);
   void SendOutgoing();
-  void Append(raft::Message message);
-  void Enqueue(wal::LogStorage::Write write);
-  void HandCommitted(raft::Message message);
+  void Append(raft::Message&& message);
+  /// REQUIRES: `write.done` begins with Written
+  void Enqueue(wal::LogStorage::Write&& write);
+  /// The oldest write came back, on the storage's thread; false where it failed, and with it the member.
+  bool Written(const absl::Status& status);
+  void HandCommitted(raft::Message&& message);
   void OnSoftState(const raft::SoftState& now);
   void ShowState();
   void OnTick();
   void AdvanceFirstElection();
   void FlushHardState();
-  void Step(raft::Message message);
+  void Step(raft::Message&& message);
   bool AloneInCharge() const;
   bool HasFollowers() const;
   void LogLeader(raft::NodeId before, raft::NodeId now) const;
@@ -190,7 +198,7 @@ class RaftLoop {
   Applier* const applier_;
 
   absl::Mutex mutex_;
-  Inbox inbox_ ABSL_GUARDED_BY(mutex_);
+  std::unique_ptr<Inbox> inbox_ ABSL_GUARDED_BY(mutex_) = std::make_unique<Inbox>();
   bool turn_posted_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
   /// Somebody waits for what the applier reports; else it lies in the inbox until the next turn, which spares
@@ -206,6 +214,7 @@ class RaftLoop {
   std::deque<MonotonicTime> writes_ ABSL_GUARDED_BY(writes_mutex_);
 
   // Owned by the raft executor.
+  std::unique_ptr<Inbox> taken_ = std::make_unique<Inbox>();  // by the turn under way; else empty
   MemoryLog log_;
   std::unique_ptr<CoreLogger> core_logger_;
   std::unique_ptr<CoreStorage> core_storage_;

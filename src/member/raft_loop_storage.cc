@@ -11,7 +11,7 @@ namespace kvorum::member {
 
 // ---- Writes.
 
-void RaftLoop::Append(raft::Message message) {
+void RaftLoop::Append(raft::Message&& message) {
   const raft::HardState state{.term = message.term, .vote = message.vote, .commit = message.commit};
   const bool promises =
       !message.entries.empty() || !message.responses.empty() || message.snapshot.has_value();
@@ -38,26 +38,28 @@ void RaftLoop::Append(raft::Message message) {
   Appended appended{.snapshot = std::move(message.snapshot),
                     .entries = std::move(message.entries),
                     .responses = std::move(message.responses)};
-  write.done = [this, appended = std::move(appended)](absl::Status status) mutable {
-    if (!status.ok()) return Fail(status);
+  write.done = [this, appended = std::move(appended)](const absl::Status& status) mutable {
+    if (!Written(status)) return;
     Post([&](Inbox& inbox) { inbox.appended.push_back(std::move(appended)); });
   };
   Enqueue(std::move(write));
 }
 
-void RaftLoop::Enqueue(wal::LogStorage::Write write) {
+void RaftLoop::Enqueue(wal::LogStorage::Write&& write) {
   {
     absl::MutexLock lock(&writes_mutex_);
     writes_.push_back(ports_.clock->Now());
   }
-  write.done = [this, done = std::move(write.done)](absl::Status status) mutable {
-    {
-      absl::MutexLock lock(&writes_mutex_);
-      writes_.pop_front();
-    }
-    done(std::move(status));
-  };
   ports_.log->Enqueue(std::move(write));
+}
+
+bool RaftLoop::Written(const absl::Status& status) {
+  {
+    absl::MutexLock lock(&writes_mutex_);
+    writes_.pop_front();
+  }
+  if (!status.ok()) Fail(status);
+  return status.ok();
 }
 
 std::optional<MonotonicTime> RaftLoop::OldestWrite() const {
@@ -70,13 +72,11 @@ void RaftLoop::FlushHardState() {
   if (!std::exchange(hard_state_unwritten_, false) || state_->failed.load()) return;
   wal::LogStorage::Write write;
   write.hard_state = hard_state_;
-  write.done = [this](absl::Status status) {
-    if (!status.ok()) Fail(status);
-  };
+  write.done = [this](const absl::Status& status) { Written(status); };
   Enqueue(std::move(write));
 }
 
-void RaftLoop::TakeAppended(Appended appended) {
+void RaftLoop::TakeAppended(Appended&& appended) {
   if (!appended.snapshot) {
     log_.Append(std::move(appended.entries));
     for (raft::Message& response : appended.responses) {
@@ -161,8 +161,8 @@ void RaftLoop::WriteSnapshotRecord(raft::SnapshotMetadata metadata, absl::AnyInv
   const raft::Index index = metadata.index;
   write.snapshot = wal::SnapshotRecord{
       .index = index, .term = metadata.term, .conf_state = std::move(metadata.conf_state)};
-  write.done = [this, index, done = std::move(done)](absl::Status status) mutable {
-    if (!status.ok()) return Fail(status);
+  write.done = [this, index, done = std::move(done)](const absl::Status& status) mutable {
+    if (!Written(status)) return;
     WithCore([this, index, done = std::move(done)](raft::RawNode&) mutable {
       ports_.log->ReleaseTo(index);
       // The database reaches as far, so one that came with a snapshot up to here was installed or not needed.

@@ -9,6 +9,9 @@
 namespace kvorum::raft {
 namespace {
 
+/// What a step sends, to the storage too.
+constexpr size_t kUsualMessages = 4;
+
 std::string JoinHex(const IdSet& ids) {
   std::string out;
   for (const NodeId id : ids) {
@@ -21,6 +24,12 @@ std::string JoinHex(const IdSet& ids) {
 bool IsVoteMessage(MessageType type) {
   return type == MessageType::kVote || type == MessageType::kVoteResp || type == MessageType::kPreVote ||
          type == MessageType::kPreVoteResp;
+}
+
+/// Whoever empties the box takes its memory as well.
+void Put(std::vector<Message>& box, Message&& message) {
+  if (box.capacity() == 0) box.reserve(kUsualMessages);
+  box.push_back(std::move(message));
 }
 
 bool IsFromLeader(MessageType type) {
@@ -177,7 +186,7 @@ void Raft::TickHeartbeat() {
 
 // ---- sending ----
 
-void Raft::Send(Message message) {
+void Raft::Send(Message&& message) {
   if (message.from == kNoNode) message.from = id_;
   if (IsVoteMessage(message.type)) {
     // A pre-vote's term is one that the sender is not in yet, so only the sender knows it.
@@ -195,20 +204,19 @@ void Raft::Send(Message message) {
     case MessageType::kPreVoteResp: {
       const bool early = IsPlanted(message.type == MessageType::kAppResp ? PlantedBug::kAckBeforeDisk
                                                                          : PlantedBug::kVoteBeforeDisk);
-      auto& box = early && message.to != id_ ? outbox_.messages : outbox_.messages_after_persist;
-      box.push_back(std::move(message));
-      return;
+      return Put(early && message.to != id_ ? outbox_.messages : outbox_.messages_after_persist,
+                 std::move(message));
     }
     default:
       KVORUM_CHECK(message.to != id_, "message should not be self-addressed when sending {}",
                    MessageTypeName(message.type));
-      outbox_.messages.push_back(std::move(message));
+      Put(outbox_.messages, std::move(message));
   }
 }
 
 // ---- steps ----
 
-absl::Status Raft::Step(Message message) {
+absl::Status Raft::Step(Message&& message) {
   if (!TakeTerm(message)) return absl::OkStatus();
   switch (message.type) {
     case MessageType::kHup:

@@ -47,7 +47,7 @@ class Raft {
   void Tick();
   /// Any message, from another member, from the node itself, or from the local storage. Error
   /// kProposalDropped; InvalidArgument for a request of a peer that no member sends.
-  absl::Status Step(Message message);
+  absl::Status Step(Message&& message);
   /// Gives the membership after it. REQUIRES: the change can be made to the present one
   ConfState ApplyConfChange(const ConfChangeV2& change);
   /// REQUIRES: an empty log. `entries`, of term 1, are taken as agreed on.
@@ -87,15 +87,15 @@ class Raft {
   void BecomeLeader();
   void TickElection();
   void TickHeartbeat();
-  void Send(Message message);
+  void Send(Message&& message);
   /// False where the message ends here.
   bool TakeTerm(const Message& message);
   void TakeHigherTerm(const Message& message);
   void AnswerLowerTerm(const Message& message);
   bool InLease(const Message& message) const;
-  absl::Status StepFollower(Message message);
-  absl::Status StepCandidate(Message message);
-  absl::Status StepLeader(Message message);
+  absl::Status StepFollower(Message&& message);
+  absl::Status StepCandidate(Message&& message);
+  absl::Status StepLeader(Message&& message);
   void HandleStorageAppendResp(const Message& message);
   void HandleStorageApplyResp(const Message& message);
   void SnapshotApplied(const Snapshot& snapshot);
@@ -112,23 +112,23 @@ class Raft {
 
   // raft_follower.cc
   void Follow(const Message& message);
-  absl::Status ForwardProposal(Message message);
-  void ForwardTransfer(Message message);
-  void ForwardReadIndex(Message message);
+  absl::Status ForwardProposal(Message&& message);
+  void ForwardTransfer(Message&& message);
+  void ForwardReadIndex(Message&& message);
   void HandleForgetLeader();
   void HandleTimeoutNow(const Message& message);
-  void HandleReadIndexResp(Message message);
-  void HandleAppend(Message message);
+  void HandleReadIndexResp(Message&& message);
+  void HandleAppend(Message&& message);
   void HandleHeartbeat(const Message& message);
-  void HandleSnapshot(Message message);
+  void HandleSnapshot(Message&& message);
   bool Restore(Snapshot snapshot);
 
   // raft_leader.cc: proposals and reads
-  absl::Status HandleProposal(Message message);
+  absl::Status HandleProposal(Message&& message);
   absl::Status GateConfChange(Entry& entry, size_t position);
   bool AppendEntries(std::vector<Entry> entries);
-  absl::Status HandleReadIndex(Message message);
-  void StartReadRound(Message request);
+  absl::Status HandleReadIndex(Message&& message);
+  void StartReadRound(Message&& request);
   void AnswerRead(const Message& request, Index index);
   void ReleaseHeldReads();
   bool CommittedInTerm() const;

@@ -158,7 +158,7 @@ void Raft::HandleVoteResponse(const Message& message) {
   }
 }
 
-absl::Status Raft::StepCandidate(Message message) {
+absl::Status Raft::StepCandidate(Message&& message) {
   switch (message.type) {
     case MessageType::kProp:
       return ForwardProposal(std::move(message));

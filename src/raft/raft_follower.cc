@@ -8,7 +8,7 @@
 
 namespace kvorum::raft {
 
-absl::Status Raft::StepFollower(Message message) {
+absl::Status Raft::StepFollower(Message&& message) {
   switch (message.type) {
     case MessageType::kProp:
       return ForwardProposal(std::move(message));
@@ -55,7 +55,7 @@ void Raft::Follow(const Message& message) {
   lead_ = message.from;
 }
 
-absl::Status Raft::ForwardProposal(Message message) {
+absl::Status Raft::ForwardProposal(Message&& message) {
   if (lead_ == kNoNode) {
     KVORUM_LOG(logger(), kInfo, fmt::format("{:x} no leader at term {}; dropping proposal", id_, term_));
     return MakeError(Error::kProposalDropped);
@@ -72,7 +72,7 @@ absl::Status Raft::ForwardProposal(Message message) {
   return absl::OkStatus();
 }
 
-void Raft::ForwardTransfer(Message message) {
+void Raft::ForwardTransfer(Message&& message) {
   if (lead_ == kNoNode) {
     KVORUM_LOG(logger(), kInfo,
                fmt::format("{:x} no leader at term {}; dropping leader transfer msg", id_, term_));
@@ -83,7 +83,7 @@ void Raft::ForwardTransfer(Message message) {
   Send(std::move(message));
 }
 
-void Raft::ForwardReadIndex(Message message) {
+void Raft::ForwardReadIndex(Message&& message) {
   if (lead_ == kNoNode) {
     KVORUM_LOG(logger(), kInfo,
                fmt::format("{:x} no leader at term {}; dropping index reading msg", id_, term_));
@@ -114,7 +114,7 @@ void Raft::HandleTimeoutNow(const Message& message) {
   StartElection(Campaign::kTransfer);
 }
 
-void Raft::HandleReadIndexResp(Message message) {
+void Raft::HandleReadIndexResp(Message&& message) {
   if (message.entries.size() != 1) {
     KVORUM_LOG(logger(), kError,
                fmt::format("{:x} invalid format of MsgReadIndexResp from {:x}, entries count: {}", id_,
@@ -126,7 +126,7 @@ void Raft::HandleReadIndexResp(Message message) {
 
 // Paper fig. 2, AppendEntries RPC, receiver implementation. Reply false if term < currentTerm:
 // AnswerLowerTerm.
-void Raft::HandleAppend(Message message) {
+void Raft::HandleAppend(Message&& message) {
   if (message.index < log_.committed()) {
     // What is committed agrees with every leader's log.
     Send({.type = MessageType::kAppResp, .to = message.from, .index = log_.committed()});
@@ -157,7 +157,7 @@ void Raft::HandleHeartbeat(const Message& message) {
   Send({.type = MessageType::kHeartbeatResp, .to = message.from, .context = message.context});
 }
 
-void Raft::HandleSnapshot(Message message) {
+void Raft::HandleSnapshot(Message&& message) {
   // A message without one offers the empty snapshot, which is behind everything.
   Snapshot snapshot = message.snapshot ? *std::move(message.snapshot) : Snapshot{};
   const EntryId at{.term = snapshot.metadata.term, .index = snapshot.metadata.index};

@@ -9,7 +9,7 @@
 
 namespace kvorum::raft {
 
-absl::Status Raft::StepLeader(Message message) {
+absl::Status Raft::StepLeader(Message&& message) {
   switch (message.type) {
     case MessageType::kProp:
       return HandleProposal(std::move(message));
@@ -52,7 +52,7 @@ absl::Status Raft::StepLeader(Message message) {
 
 // ---- proposals ----
 
-absl::Status Raft::HandleProposal(Message message) {
+absl::Status Raft::HandleProposal(Message&& message) {
   if (message.entries.empty()) return absl::InvalidArgumentError("raft: a proposal without an entry");
   // A leader that was removed goes on for what is in its log, not for more.
   if (!membership_.progress.contains(id_)) return MakeError(Error::kProposalDropped);
@@ -143,7 +143,7 @@ bool Raft::DecidesAlone() const {
   return membership_.voters.IsSingleton() && membership_.voters.Contains(id_);
 }
 
-absl::Status Raft::HandleReadIndex(Message message) {
+absl::Status Raft::HandleReadIndex(Message&& message) {
   if (message.entries.size() != 1) return absl::InvalidArgumentError("raft: MsgReadIndex without a context");
   if (!CommittedInTerm() && !IsPlanted(PlantedBug::kReadBeforeTermCommit)) {
     // It may not know yet how far earlier leaders committed (§6.4 step 1). Nor may one that decides alone:
@@ -155,7 +155,7 @@ absl::Status Raft::HandleReadIndex(Message message) {
   return absl::OkStatus();
 }
 
-void Raft::StartReadRound(Message request) {
+void Raft::StartReadRound(Message&& request) {
   if (DecidesAlone() || IsPlanted(PlantedBug::kReadUnconfirmed)) {
     AnswerRead(request, log_.committed());
     return;

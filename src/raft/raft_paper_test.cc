@@ -62,7 +62,7 @@ TEST(RaftPaperTest, Fig2PersistentStateAppendAcknowledgementsWaitForTheDisk) {
   TestMember member = Follower();
   ASSERT_TRUE(member.node().Step(Append(2, 1, 1, {2})).ok());
   Message heartbeat = From(2, Type::kHeartbeat, 2);
-  ASSERT_TRUE(member.node().Step(heartbeat).ok());
+  ASSERT_TRUE(member.node().Step(Message(heartbeat)).ok());
   const Ready ready = member.node().GetReady();
   ASSERT_THAT(ready.messages, SizeIs(1));
   EXPECT_EQ(ready.messages[0].type, Type::kHeartbeatResp);
@@ -297,7 +297,7 @@ TEST(RaftPaperTest, ACandidateLeadsOnlyOnceItsOwnVoteIsDurable) {
     ASSERT_TRUE(member.node().Step(From(voter, Type::kVoteResp, 1)).ok());
   }
   EXPECT_EQ(member.raft().role(), Role::kCandidate);
-  ASSERT_TRUE(member.node().Step(write.responses[0]).ok());
+  ASSERT_TRUE(member.node().Step(std::move(write.responses[0])).ok());
   EXPECT_EQ(member.raft().role(), Role::kLeader);
 }
 

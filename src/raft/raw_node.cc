@@ -137,7 +137,7 @@ ConfState RawNode::ApplyConfChange(const ConfChange& change) { return ApplyConfC
 
 ConfState RawNode::ApplyConfChange(const ConfChangeV2& change) { return raft_->ApplyConfChange(change); }
 
-absl::Status RawNode::Step(Message message) {
+absl::Status RawNode::Step(Message&& message) {
   if (IsLocal(message.type) && !IsFromStorage(message)) return MakeError(Error::kStepLocalMessage);
   if (IsResponse(message.type) && !IsFromStorage(message) &&
       !raft_->membership().progress.contains(message.from)) {
@@ -182,34 +182,34 @@ Ready RawNode::GetReady() {
   ready.committed_entries = log.NextCommittedEntries();
   ready.messages = std::exchange(outbox.messages, {});
 
+  if (!ready.committed_entries.empty()) {
+    log.AcceptApplying(ready.committed_entries.back().index, EncodedSize(ready.committed_entries));
+  }
   if (async_storage_writes_) {
     AddStorageMessages(ready);
   } else {
     PrepareAdvance(ready);
   }
   log.AcceptUnstable();
-  if (!ready.committed_entries.empty()) {
-    log.AcceptApplying(ready.committed_entries.back().index, EncodedSize(ready.committed_entries));
-  }
   return ready;
 }
 
-std::optional<Message> RawNode::StorageAppendResponse(const Ready& ready) const {
+void RawNode::AddStorageAppendResponse(const Ready& ready, std::vector<Message>& out) const {
   const RaftLog& log = raft_->log();
-  if (!log.HasUnstableEntries() && ready.snapshot.empty()) return std::nullopt;
+  if (!log.HasUnstableEntries() && ready.snapshot.empty()) return;
   // Of this term: once another leader has changed the log, the answer does not say any more what of it is
   // durable, even where index and term agree (an entry may have gone and come back meanwhile).
-  Message response{.type = MessageType::kStorageAppendResp,
-                   .to = raft_->id(),
-                   .from = kAppendThread,
-                   .term = raft_->term()};
+  Message& response = out.emplace_back();
+  response.type = MessageType::kStorageAppendResp;
+  response.to = raft_->id();
+  response.from = kAppendThread;
+  response.term = raft_->term();
   if (log.HasUnstableEntries()) {
     const EntryId last = log.LastEntryId();
     response.log_term = last.term;
     response.index = last.index;
   }
   if (!ready.snapshot.empty()) response.snapshot = ready.snapshot;
-  return response;
 }
 
 void RawNode::PrepareAdvance(Ready& ready) {
@@ -218,7 +218,7 @@ void RawNode::PrepareAdvance(Ready& ready) {
     auto& list = message.to == raft_->id() ? steps_on_advance_ : ready.messages_after_persist;
     list.push_back(std::move(message));
   }
-  if (auto response = StorageAppendResponse(ready)) steps_on_advance_.push_back(*std::move(response));
+  AddStorageAppendResponse(ready, steps_on_advance_);
   if (!ready.committed_entries.empty()) {
     applied_on_advance_ = Applied{.index = ready.committed_entries.back().index,
                                   .bytes = EncodedSize(ready.committed_entries),
@@ -229,30 +229,29 @@ void RawNode::PrepareAdvance(Ready& ready) {
 void RawNode::AddStorageMessages(Ready& ready) {
   std::vector<Message> responses = std::exchange(raft_->outbox().messages_after_persist, {});
   if (!ready.entries.empty() || !ready.hard_state.empty() || !ready.snapshot.empty() || !responses.empty()) {
-    if (auto response = StorageAppendResponse(ready)) responses.push_back(*std::move(response));
-    ready.messages.reserve(ready.messages.size() + 2);
-    Message append{.type = MessageType::kStorageAppend,
-                   .to = kAppendThread,
-                   .from = raft_->id(),
-                   .term = ready.hard_state.term,
-                   .entries = ready.entries,
-                   .commit = ready.hard_state.commit,
-                   .vote = ready.hard_state.vote,
-                   .responses = std::move(responses)};
+    AddStorageAppendResponse(ready, responses);
+    Message& append = ready.messages.emplace_back();
+    append.type = MessageType::kStorageAppend;
+    append.to = kAppendThread;
+    append.from = raft_->id();
+    append.term = ready.hard_state.term;
+    append.entries = std::exchange(ready.entries, {});
+    append.commit = ready.hard_state.commit;
+    append.vote = ready.hard_state.vote;
+    append.responses = std::move(responses);
     if (!ready.snapshot.empty()) append.snapshot = ready.snapshot;
-    ready.messages.push_back(std::move(append));
   }
   if (!ready.committed_entries.empty()) {
-    std::vector<Message> applied;
-    applied.push_back({.type = MessageType::kStorageApplyResp,
-                       .to = raft_->id(),
-                       .from = kApplyThread,
-                       .entries = ready.committed_entries});
-    ready.messages.push_back({.type = MessageType::kStorageApply,
-                              .to = kApplyThread,
-                              .from = raft_->id(),
-                              .entries = ready.committed_entries,
-                              .responses = std::move(applied)});
+    Message& apply = ready.messages.emplace_back();
+    apply.type = MessageType::kStorageApply;
+    apply.to = kApplyThread;
+    apply.from = raft_->id();
+    Message& applied = apply.responses.emplace_back();
+    applied.type = MessageType::kStorageApplyResp;
+    applied.to = raft_->id();
+    applied.from = kApplyThread;
+    applied.entries = ready.committed_entries;
+    apply.entries = std::exchange(ready.committed_entries, {});
   }
 }
 

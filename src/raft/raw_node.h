@@ -27,6 +27,7 @@ class Raft;
 ///
 /// With `Config::async_storage_writes`, 2 and 3 are in a message to kAppendThread and 4 is in one to
 /// kApplyThread, the last of `messages`; each carries its responses, to be stepped once the work is done.
+/// `entries` and `committed_entries` stand there alone.
 struct Ready {
   std::optional<SoftState> soft_state;  ///< where it changed
   HardState hard_state;                 ///< empty where unchanged
@@ -85,7 +86,7 @@ class RawNode {
   /// A message from another member, or the response of the local storage. Errors: kStepLocalMessage,
   /// kStepPeerNotFound, kProposalDropped; InvalidArgument for what no member sends.
   /// REQUIRES: what comes from the network does not have kAppendThread or kApplyThread as its sender
-  absl::Status Step(Message message);
+  absl::Status Step(Message&& message);
 
   bool HasReady() const;
   /// Hands out what is to be done and takes it as being done. REQUIRES: in synchronous mode the one before
@@ -128,7 +129,7 @@ class RawNode {
   void PrepareAdvance(Ready& ready);
   void AddStorageMessages(Ready& ready);
   /// The answer of the storage once everything that is unstable now is durable; nothing where nothing is.
-  std::optional<Message> StorageAppendResponse(const Ready& ready) const;
+  void AddStorageAppendResponse(const Ready& ready, std::vector<Message>& out) const;
 
   std::unique_ptr<Raft> raft_;
   const bool async_storage_writes_;

@@ -77,10 +77,10 @@ TEST(RawNodeTest, RefusesRequestsThatNoMemberSends) {
   TestMember member(1, TestMember::Voters(1));
   member.Lead();
   Message empty{.type = MessageType::kProp, .from = NodeId(1)};
-  EXPECT_EQ(member.node().Step(empty).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(member.node().Step(Message(empty)).code(), absl::StatusCode::kInvalidArgument);
   Message garbled = empty;
   garbled.entries.push_back({.type = EntryType::kConfChange, .data = Bytes::Copy("\xff")});
-  EXPECT_EQ(member.node().Step(garbled).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(member.node().Step(Message(garbled)).code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(member.node().Step({.type = MessageType::kReadIndex, .from = NodeId(1)}).code(),
             absl::StatusCode::kInvalidArgument);
 }
@@ -90,7 +90,7 @@ TEST(RawNodeTest, RefusesEntriesOutOfPlaceAndSnapshotsOfNoGroup) {
   Message append{
       .type = MessageType::kApp, .from = NodeId(2), .term = Term(2), .log_term = Term(1), .index = Index(1)};
   append.entries.push_back({.term = Term(2), .index = Index(3)});
-  EXPECT_EQ(member.node().Step(append).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(member.node().Step(Message(append)).code(), absl::StatusCode::kInvalidArgument);
   const Snapshot of_nobody{
       .metadata = {.conf_state = {.learners = {NodeId(1)}}, .index = Index(9), .term = Term(2)}};
   const auto sent =

@@ -3,12 +3,12 @@
 #include <compare>
 #include <cstdint>
 #include <limits>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/boxed.h"
 #include "base/bytes.h"
 #include "base/strong_int.h"
 
@@ -152,7 +152,7 @@ struct Message {
   std::vector<Entry> entries;
   Index commit;
   NodeId vote;
-  std::optional<Snapshot> snapshot;
+  Boxed<Snapshot> snapshot;
   bool reject = false;
   Index reject_hint;
   Bytes context;

@@ -229,7 +229,8 @@ absl::Status Cluster::ProcessAppend(uint64_t id) {
   std::vector<Message> responses = std::exchange(work.responses, {});
   output_.Print(fmt::format("Processing:\n{}\n", DescribeMessage(work)));
   const raft::HardState state{.term = work.term, .vote = work.vote, .commit = work.commit};
-  KVORUM_RETURN_IF_ERROR(Persist(node, state, std::move(work.entries), work.snapshot.value_or(Snapshot{})));
+  KVORUM_RETURN_IF_ERROR(
+      Persist(node, state, std::move(work.entries), work.snapshot ? *work.snapshot : Snapshot{}));
   Respond(std::move(responses));
   return absl::OkStatus();
 }

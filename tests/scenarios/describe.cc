@@ -116,6 +116,15 @@ std::string Escaped(unsigned char c) {
   }
 }
 
+/// A Ready's own entries; with asynchronous writes they are in the message to `storage` alone.
+const std::vector<Entry>& EntriesFor(NodeId storage, const std::vector<Entry>& own,
+                                     const std::vector<Message>& messages) {
+  for (const Message& message : messages) {
+    if (message.to == storage) return message.entries;
+  }
+  return own;
+}
+
 }  // namespace
 
 std::string GoQuoted(std::string_view text) {
@@ -215,11 +224,12 @@ std::string DescribeReady(const raft::Ready& ready) {
     }
     out += fmt::format("ReadStates [{}]\n", fmt::join(states, " "));
   }
-  if (!ready.entries.empty()) out += "Entries:\n" + DescribeEntries(ready.entries);
+  const std::vector<Entry>& entries = EntriesFor(raft::kAppendThread, ready.entries, ready.messages);
+  if (!entries.empty()) out += "Entries:\n" + DescribeEntries(entries);
   if (!ready.snapshot.empty()) out += "Snapshot " + DescribeSnapshot(ready.snapshot) + "\n";
-  if (!ready.committed_entries.empty()) {
-    out += "CommittedEntries:\n" + DescribeEntries(ready.committed_entries);
-  }
+  const std::vector<Entry>& committed =
+      EntriesFor(raft::kApplyThread, ready.committed_entries, ready.messages);
+  if (!committed.empty()) out += "CommittedEntries:\n" + DescribeEntries(committed);
   if (!ready.messages.empty() || !ready.messages_after_persist.empty()) {
     out += "Messages:\n";
     for (const Message& message : ready.messages) out += DescribeMessage(message) + "\n";

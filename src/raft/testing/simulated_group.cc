@@ -304,7 +304,7 @@ void SimulatedGroup::ProcessAppendWork(Node& node) {
   Message work = std::move(node.append_work.front());
   node.append_work.pop_front();
   Persist(node, {.term = work.term, .vote = work.vote, .commit = work.commit}, std::move(work.entries),
-          work.snapshot.value_or(Snapshot{}));
+          work.snapshot ? *work.snapshot : Snapshot{});
   if (work.responses.empty()) return;
   node.disk.Sync();
   Send(node, std::move(work.responses));
