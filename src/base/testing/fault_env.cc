@@ -278,9 +278,9 @@ bool FaultEnv::AreDurable(std::string_view directory, std::string_view suffix) {
   const std::shared_ptr<Node> node = Find(directory);
   if (node == nullptr || !node->is_directory) return false;
   for (const auto& [name, child] : node->names) {
+    if (child->unsynced.empty() && node->names_synced) continue;
     if (child->is_directory || !name.ends_with(suffix)) continue;
     if (!child->unsynced.empty()) return false;
-    if (node->names_synced) continue;
     const auto synced = node->synced_names.find(name);
     if (synced == node->synced_names.end() || synced->second != child) return false;
   }
