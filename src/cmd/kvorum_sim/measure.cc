@@ -1,6 +1,8 @@
 #include "measure.h"
 
+#include <algorithm>
 #include <ctime>
+#include <limits>
 #include <map>
 
 #include "fmt/format.h"
@@ -12,6 +14,9 @@ namespace {
 constexpr sim::Instant kMillisecond = 1'000'000;
 constexpr sim::Instant kSecond = 1'000 * kMillisecond;
 constexpr sim::Instant kSlowThink = 7;
+/// Each run is measured so often, and the best counts: what else the machine does, and memory that it has
+/// to find first, only makes it slower.
+constexpr int kTimes = 3;
 
 double CpuSeconds() {
   timespec now{};
@@ -37,19 +42,25 @@ sim::Plan CalmPlan(bool fast, sim::Instant span) {
 }
 
 bool MeasureOne(bool fast, sim::Instant span) {
-  std::map<sim::Phase, double> begun;
-  const sim::Result result = sim::Simulate(1, CalmPlan(fast, span), nullptr,
-                                           [&begun](sim::Phase phase) { begun[phase] = CpuSeconds(); });
-  const double run = begun[sim::Phase::kSettling] - begun[sim::Phase::kFaults];
-  const double checks = begun[sim::Phase::kOver] - begun[sim::Phase::kChecks];
+  double run = std::numeric_limits<double>::infinity();
+  double checks = run;
+  uint64_t answered = 0;
+  for (int i = 0; i < kTimes; ++i) {
+    std::map<sim::Phase, double> begun;
+    const sim::Result result = sim::Simulate(1, CalmPlan(fast, span), nullptr,
+                                             [&begun](sim::Phase phase) { begun[phase] = CpuSeconds(); });
+    if (result.verdict != sim::Result::Verdict::kGood) return false;
+    run = std::min(run, begun[sim::Phase::kSettling] - begun[sim::Phase::kFaults]);
+    checks = std::min(checks, begun[sim::Phase::kOver] - begun[sim::Phase::kChecks]);
+    answered = result.answered;
+  }
   const double seconds = static_cast<double>(span) / 1e9;
   // The clients begin three seconds before, and end one second after.
   fmt::print(
       "{} machines, {} s simulated with {:.0f} requests a second: {:.3f} s of CPU, {:.0f} times as fast\n",
-      fast ? "fast" : "usual", seconds, static_cast<double>(result.answered) / (seconds + 4), run,
-      seconds / run);
-  fmt::print("checking {} answers: {:.3f} s\n", result.answered, checks);
-  return result.verdict == sim::Result::Verdict::kGood;
+      fast ? "fast" : "usual", seconds, static_cast<double>(answered) / (seconds + 4), run, seconds / run);
+  fmt::print("checking {} answers: {:.3f} s\n", answered, checks);
+  return true;
 }
 
 }  // namespace
