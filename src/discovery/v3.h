@@ -23,8 +23,8 @@ struct V3Options {
   std::chrono::nanoseconds request_timeout = std::chrono::seconds(5);
   std::chrono::nanoseconds keepalive_time = std::chrono::seconds(2);  ///< 0: never; at least 10 s, as gRPC's
   std::chrono::nanoseconds keepalive_timeout = std::chrono::seconds(6);  ///< 0: gRPC's
-  std::shared_ptr<const http::TlsContext> tls;  ///< null: without
-  std::string user;                             ///< empty: without authentication
+  std::shared_ptr<const http::TlsContext> tls;                           ///< null: without
+  std::string user;                                                      ///< empty: without authentication
   std::string password;
   http::Loop* loop = nullptr;      ///< borrowed; not the caller's thread
   Logger* logger = &NullLogger();  ///< borrowed
