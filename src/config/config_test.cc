@@ -143,6 +143,8 @@ TEST_F(ConfigLoad, ChecksInEtcdsWords) {
   EXPECT_EQ(ErrorOf({"--logger=x"}), "unknown logger option \"x\"");
   EXPECT_EQ(ErrorOf({"--log-format=xml"}), "unknown log format: xml, supported values json, console");
   EXPECT_EQ(ErrorOf({"--log-level=loud"}), "unrecognized level: \"loud\"");
+  EXPECT_EQ(ErrorOf({"--log-outputs="}), "open sink \"\": open : no such file or directory");
+  EXPECT_EQ(ErrorOf({"--metrics=all"}), "unknown metrics option \"all\", supported values basic, extensive");
   EXPECT_EQ(ErrorOf({"--log-outputs=default,a.log"}), "multi logoutput for \"default\" is not supported yet");
   EXPECT_EQ(ErrorOf({"--enable-log-rotation"}),
             "--log-outputs requires a single file path when --log-rotate-config-json is defined");

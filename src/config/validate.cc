@@ -19,9 +19,10 @@ bool IsStream(std::string_view output) {
   return output == "default" || output == "stderr" || output == "stdout" || output == "systemd/journal";
 }
 
-absl::Status CheckLogging(const Config& config) {
+absl::Status CheckDiagnostics(const Config& config) {
   if (config.logger == "capnslog") return Invalid("--logger=capnslog is removed in v3.5");
   if (config.logger != "zap") return Invalid(fmt::format("unknown logger option {}", Quoted(config.logger)));
+  if (config.log_outputs.empty()) return Invalid("open sink \"\": open : no such file or directory");
   if (config.log_outputs.size() > 1) {
     for (const std::string& output : config.log_outputs) {
       if (output == "default") return Invalid("multi logoutput for \"default\" is not supported yet");
@@ -38,6 +39,11 @@ absl::Status CheckLogging(const Config& config) {
   }
   if (config.log_format != "json" && config.log_format != "console") {
     return Invalid(fmt::format("unknown log format: {}, supported values json, console", config.log_format));
+  }
+  // etcd takes any word for the first.
+  if (config.metrics != "basic" && config.metrics != "extensive") {
+    return Invalid(
+        fmt::format("unknown metrics option {}, supported values basic, extensive", Quoted(config.metrics)));
   }
   return absl::OkStatus();
 }
@@ -231,7 +237,7 @@ absl::Status CheckFeatures(const Config& config) {
 }  // namespace
 
 absl::Status Validate(const Config& config) {
-  KVORUM_RETURN_IF_ERROR(CheckLogging(config));
+  KVORUM_RETURN_IF_ERROR(CheckDiagnostics(config));
   KVORUM_RETURN_IF_ERROR(CheckUrls(config));
   if (config.initial_cluster_state != "new" && config.initial_cluster_state != "existing") {
     return Invalid(fmt::format("unexpected clusterState {}", Quoted(config.initial_cluster_state)));
