@@ -85,6 +85,10 @@ def v2_get(server, seconds):
     return v2_api.get(64)(server, seconds)
 
 
+def v2_put(server, seconds):
+    return v2_api.put(256)(server, seconds)
+
+
 def fan_out(server, _):
     with Proxy(server, *GRPC_PROXY) as proxy:
         figures = kvorum_bench(proxy, "watch-fanout", watchers=WATCHERS, watch_streams=100, events=100)
@@ -109,6 +113,7 @@ MEASUREMENTS = {
     "gateway: get, 16 × 8": beside_direct(GATEWAY, get),
     "gateway: put, 16 × 8": beside_direct(GATEWAY, put),
     "HTTP proxy: v2 GET of a key, wrk 64": beside_direct(HTTP_PROXY, v2_get),
+    "HTTP proxy: v2 PUT of a key, wrk 256": beside_direct(HTTP_PROXY, v2_put),
     "gRPC proxy: get, serializable, 16 × 8": beside_direct(GRPC_PROXY, get),
     "gRPC proxy: put, 16 × 8": beside_direct(GRPC_PROXY, put),
     f"gRPC proxy: watch, 1 key × {WATCHERS:,} watchers": fan_out,
