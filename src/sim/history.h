@@ -180,7 +180,8 @@ struct DurabilityEvent {
     kReplaced,      ///< gave its log what replaces everything behind `index`; not synced yet
     kSynced,        ///< the log is on the disk up to `index`, and so is the hard state
     kSyncFailed,    ///< a write or sync of the log failed
-    kAcknowledged,  ///< told the leader of `term` that it has `index`, or applied that entry, of `term`
+    kAcknowledged,  ///< told the leader of `term` that it has `index`
+    kApplied,       ///< applied the entry `index` of `term`, which has to be on its own disk
     kVoted,         ///< told `vote` that it votes for it in `term`, or led that term by its own vote
   };
   MemberId member;

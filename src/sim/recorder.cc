@@ -140,8 +140,7 @@ void Recorder::NoteLeader(const raft::Message& message) {
 
 void Recorder::Applied(MemberId member, uint64_t index, uint64_t term, uint64_t content) {
   history_->applied.push_back({.member = member, .index = index, .term = term, .content = content});
-  // A member applies nothing that is not on its own disk.
-  Note(member, DurabilityEvent::Kind::kAcknowledged, index, term);
+  Note(member, DurabilityEvent::Kind::kApplied, index, term);
 }
 
 void Recorder::Installed(MemberId member, uint64_t index, uint64_t term) {

@@ -100,6 +100,7 @@ class Durability {
         Started(event, reports);
         failed_ = false;
         furthest_ = 0;
+        replaced_ = kNothing;
         [[fallthrough]];
       case DurabilityEvent::Kind::kSynced:
         if (failed_)
@@ -112,18 +113,21 @@ class Durability {
         return;
       case DurabilityEvent::Kind::kReplaced:
         kept_ = std::min(kept_, event.index);
+        replaced_ = std::min(replaced_, event.index);
         return;
       case DurabilityEvent::Kind::kSyncFailed:
         failed_ = true;
         return;
       case DurabilityEvent::Kind::kAcknowledged:
+      case DurabilityEvent::Kind::kApplied: {
         if (failed_) return Failed(event, reports);
-        // A promise of an earlier term is the old leader's, who can do nothing with what was replaced since.
-        if (event.index > (event.term < term_ ? furthest_ : index_) || event.term > term_) {
-          reports->Add("member {:x} told that it has entry {} in term {}, with {} and term {} on its disk",
-                       event.member.value(), event.index, event.term, index_, term_);
-        }
+        const bool told = event.kind == DurabilityEvent::Kind::kAcknowledged;
+        if (WasOnDisk(event) || (told && WasReplaced(event))) return;
+        reports->Add("member {:x} {} entry {} in term {}, with {} and term {} on its disk",
+                     event.member.value(), told ? "told that it has" : "applied", event.index, event.term,
+                     index_, term_);
         return;
+      }
       case DurabilityEvent::Kind::kVoted:
         if (failed_) return Failed(event, reports);
         if (event.term > term_ || (event.term == term_ && event.vote != vote_)) {
@@ -149,6 +153,16 @@ class Durability {
         event.term);
   }
 
+  bool WasOnDisk(const DurabilityEvent& event) const {
+    return event.term <= term_ && event.index <= (event.term < term_ ? furthest_ : index_);
+  }
+
+  /// A promise of an earlier term is the old leader's, who can do nothing with what was replaced since: its
+  /// successor was elected by a majority without it. It may have been replaced before it came to the disk.
+  bool WasReplaced(const DurabilityEvent& event) const {
+    return event.term < term_ && event.index > replaced_;
+  }
+
   void Started(const DurabilityEvent& event, Reports* reports) const {
     if (event.index < kept_) {
       reports->Add("member {:x} started with a log up to {}, although it had {} on its disk",
@@ -164,10 +178,13 @@ class Durability {
     }
   }
 
+  static constexpr uint64_t kNothing = UINT64_MAX;
+
   bool failed_ = false;
   uint64_t index_ = 0;
-  uint64_t kept_ = 0;      // of that: what writes under way do not replace
-  uint64_t furthest_ = 0;  // `index_` ever was in this life
+  uint64_t kept_ = 0;             // of that: what writes under way do not replace
+  uint64_t furthest_ = 0;         // `index_` ever was in this life
+  uint64_t replaced_ = kNothing;  // entries behind it were, in this life
   uint64_t term_ = 0;
   uint64_t vote_ = 0;
   absl::flat_hash_map<uint64_t, uint64_t> votes_;  // by term, across restarts

@@ -113,6 +113,27 @@ TEST_F(MemberChecker, CatchesAnAcknowledgementBeforeTheSync) {
   ExpectCaught("in term 3");
 }
 
+TEST_F(MemberChecker, TakesLateAcknowledgementsOfWhatALaterLeaderReplaced) {
+  Disk(Kind::kSynced, 6, 2);
+  Disk(Kind::kReplaced, 3, 0);
+  Disk(Kind::kSynced, 4, 3);
+  Disk(Kind::kAcknowledged, 6, 2);
+  Disk(Kind::kAcknowledged, 7, 2);  // it never came to the disk
+  ExpectNothing();
+  Disk(Kind::kApplied, 7, 2);
+  ExpectCaught("member 1 applied entry 7 in term 2, with 4 and term 3 on its disk");
+  history_.durability.pop_back();
+  Disk(Kind::kAcknowledged, 5, 3);
+  ExpectCaught("member 1 told that it has entry 5 in term 3, with 4 and term 3 on its disk");
+}
+
+TEST_F(MemberChecker, CatchesLateAcknowledgementsOfWhatNobodyReplaced) {
+  Disk(Kind::kSynced, 3, 2);
+  Disk(Kind::kSynced, 3, 3);
+  Disk(Kind::kAcknowledged, 4, 2);
+  ExpectCaught("member 1 told that it has entry 4 in term 2, with 3 and term 3 on its disk");
+}
+
 TEST_F(MemberChecker, CatchesAVoteThatIsNotOnTheDisk) {
   Disk(Kind::kSynced, 3, 2, 8);
   Disk(Kind::kVoted, 0, 2, 9);
