@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <cstring>
 #include <ctime>
+#include <deque>
 #include <iostream>
 #include <map>
 #include <optional>
@@ -34,6 +35,10 @@ constexpr int kExitCrash = 4;
 
 /// Of one seed of a range, of the processor: hundreds of times what one takes.
 constexpr rlim_t kMostSeconds = 60;
+
+// Told of one that fails, where the trace is not told whole.
+constexpr size_t kMostViolations = 20;
+constexpr size_t kLastEvents = 20;
 
 const std::vector<CommandFlag> kFlags = {
     {"seed", "", "Run this seed."},
@@ -70,11 +75,14 @@ struct Totals {
 /// null where it is run by itself.
 int RunSeed(uint64_t seed, bool trace, Totals* totals) {
   const sim::Plan plan = sim::Plan::Draw(seed);
-  sim::Observer observer;
-  if (trace) {
-    fmt::print("seed {} revision {}\n{}\n", seed, kGitRevision, plan.Text());
-    observer = [](sim::Instant now, const std::string& what) { fmt::print("{} {}\n", Seconds(now), what); };
-  }
+  if (trace) fmt::print("seed {} revision {}\n{}\n", seed, kGitRevision, plan.Text());
+  std::deque<std::string> last;
+  const auto observer = [&last, trace](sim::Instant now, const std::string& what) {
+    std::string line = fmt::format("{} {}\n", Seconds(now), what);
+    if (trace) return fmt::print("{}", line);
+    last.push_back(std::move(line));
+    if (last.size() > kLastEvents) last.pop_front();
+  };
   const sim::Result result = sim::Simulate(seed, plan, observer);
   if (totals != nullptr) {
     totals->simulated += result.simulated;
@@ -93,8 +101,10 @@ int RunSeed(uint64_t seed, bool trace, Totals* totals) {
   }
   if (result.verdict != sim::Result::Verdict::kGood) {
     fmt::print("  revision {}, {}\n", kGitRevision, plan.Text());
-    for (size_t i = 0; i < result.violations.size() && i < 20; ++i)
+    for (size_t i = 0; i < result.violations.size() && i < kMostViolations; ++i)
       fmt::print("  {}\n", result.violations[i]);
+    if (!last.empty()) fmt::print("  the last events:\n");
+    for (const std::string& line : last) fmt::print("  {}", line);
   }
   std::fflush(stdout);
   switch (result.verdict) {
