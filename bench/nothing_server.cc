@@ -1,6 +1,6 @@
 #include "nothing_server.h"
 
-#include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
@@ -10,26 +10,22 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
+
+#include "sockets.h"
 
 namespace kvorum::bench {
 namespace {
 
 constexpr std::string_view kEndOfHead = "\r\n\r\n";
 constexpr std::string_view kLength = "Content-Length: ";
-
-[[noreturn]] void Fail(const char* what) {
-  std::fprintf(stderr, "kvorum-bench: %s: %s\n", what, std::strerror(errno));
-  std::exit(1);
-}
 
 /// The answers, of the sizes that they have in the v2 API for a value of --value-bytes.
 struct Answers {
@@ -61,14 +57,61 @@ struct Answers {
 
 struct Connection {
   int fd = -1;
-  size_t body_left = 0;  // of a form, to be passed over
+  bool putting = false;  // a put's head came, its answer is not made
+  size_t body_left = 0;  // of a put's form, to be passed over
+};
+
+/// What puts wait for. The file has its size and its blocks from the beginning (zeros were written: space
+/// that was only promised would become the file's by a write to the file system's journal), and is begun
+/// again at its end.
+class Log {
+ public:
+  explicit Log(const std::string& path)
+      : fd_(open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600)) {
+    if (fd_ < 0) Fail(path.c_str());
+    const std::string zeros(1 << 20, '\0');
+    for (size_t at = 0; at < kBytes; at += zeros.size()) Write(zeros, at);
+    Sync();
+  }
+
+  /// Returns when the bytes are on the disk.
+  void Append(std::string_view bytes) {
+    while (!bytes.empty()) {
+      const std::string_view part = bytes.substr(0, kBytes - end_);
+      Write(part, end_);
+      end_ = (end_ + part.size()) % kBytes;
+      bytes.remove_prefix(part.size());
+    }
+    Sync();
+  }
+
+ private:
+  static constexpr size_t kBytes = 64 << 20;
+
+  void Write(std::string_view bytes, size_t at) {
+    if (pwrite(fd_, bytes.data(), bytes.size(), static_cast<off_t>(at)) !=
+        static_cast<ssize_t>(bytes.size())) {
+      Fail("write of the log");
+    }
+  }
+  void Sync() {
+    if (fdatasync(fd_) != 0) Fail("fdatasync of the log");
+  }
+
+  const int fd_;
+  size_t end_ = 0;
 };
 
 /// Some of the connections, on a thread of their own.
 class Worker {
  public:
-  Worker(const Answers* answers, std::vector<std::unique_ptr<Worker>>* all)
-      : answers_(*answers), all_(*all), epoll_(epoll_create1(EPOLL_CLOEXEC)), put_(eventfd(0, EFD_CLOEXEC)) {
+  /// `log`: null where puts are not written.
+  Worker(const Answers* answers, std::vector<std::unique_ptr<Worker>>* all, std::unique_ptr<Log> log)
+      : answers_(*answers),
+        all_(*all),
+        log_(std::move(log)),
+        epoll_(epoll_create1(EPOLL_CLOEXEC)),
+        put_(eventfd(0, EFD_CLOEXEC)) {
     Add(put_, nullptr);
   }
 
@@ -87,6 +130,7 @@ class Worker {
         auto* const connection = static_cast<Connection*>(events[i].data.ptr);
         connection == nullptr ? AnswerWaiters() : Read(connection);
       }
+      EndTurn();
     }
   }
 
@@ -105,17 +149,35 @@ class Worker {
       delete connection;
       return;
     }
+    const std::string_view input(buffer, static_cast<size_t>(n));
     out_.clear();
-    Answer(connection, {buffer, static_cast<size_t>(n)});
-    if (!out_.empty()) Send(connection->fd, out_);
+    const uint64_t puts_before = puts_;
+    const bool written = Answer(connection, input) && log_ != nullptr;
+    if (written) to_write_ += input;
+    if (out_.empty()) return;
+    // Of what was answered on this connection in one turn, gets behind a put wait with it.
+    if (written && puts_ != puts_before) {
+      held_.push_back({connection->fd, out_});
+    } else {
+      Send(connection->fd, out_);
+    }
   }
 
-  void Answer(Connection* connection, std::string_view input) {
+  /// Makes the answers to the requests that end in the input. True where some of it is a put's.
+  bool Answer(Connection* connection, std::string_view input) {
+    bool put = false;
     while (true) {
       const size_t body = std::min(connection->body_left, input.size());
       connection->body_left -= body;
       input.remove_prefix(body);
-      if (input.empty()) return;
+      if (connection->putting) {
+        put = true;
+        if (connection->body_left > 0) return put;
+        connection->putting = false;
+        out_ += answers_.put;
+        ++puts_;
+      }
+      if (input.empty()) return put;
       const size_t end = input.find(kEndOfHead);
       if (end == std::string_view::npos) {
         std::fprintf(stderr, "kvorum-bench: a head came in pieces\n");
@@ -128,10 +190,7 @@ class Worker {
         if (length != std::string_view::npos) {
           connection->body_left = static_cast<size_t>(std::atoi(head.data() + length + kLength.size()));
         }
-        out_ += answers_.put;
-        for (const std::unique_ptr<Worker>& worker : all_) {
-          if (worker->has_waiting_) worker->Wake();
-        }
+        connection->putting = true;
       } else if (head.substr(0, head.find('\r')).find("wait=") != std::string_view::npos) {
         out_ += answers_.wait;
         waiting_.push_back(connection);
@@ -139,6 +198,19 @@ class Worker {
       } else {
         out_ += answers_.get;
       }
+    }
+  }
+
+  /// What was put in this turn comes to the disk by one write, is answered, and wakes who waits.
+  void EndTurn() {
+    if (!to_write_.empty()) log_->Append(to_write_);
+    to_write_.clear();
+    for (const auto& [fd, answers] : held_) Send(fd, answers);
+    held_.clear();
+    if (puts_ == 0) return;
+    puts_ = 0;
+    for (const std::unique_ptr<Worker>& worker : all_) {
+      if (worker->has_waiting_) worker->Wake();
     }
   }
 
@@ -159,23 +231,24 @@ class Worker {
 
   const Answers& answers_;
   const std::vector<std::unique_ptr<Worker>>& all_;
+  const std::unique_ptr<Log> log_;
   const int epoll_;
   const int put_;  // readable when somebody has put something
   std::string out_;
+  // Of this turn.
+  uint64_t puts_ = 0;                              // answered
+  std::string to_write_;                           // what came of puts
+  std::vector<std::pair<int, std::string>> held_;  // their answers, until it is written
   std::vector<Connection*> waiting_;
   std::atomic<bool> has_waiting_{false};
 };
 
 int Listen(const std::string& target) {
-  const size_t colon = target.rfind(':');
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(static_cast<uint16_t>(std::atoi(target.c_str() + colon + 1)));
-  if (inet_pton(AF_INET, target.substr(0, colon).c_str(), &address.sin_addr) != 1) Fail("no address");
+  const sockaddr_in address = AddressOf(target);
   const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   const int on = 1;
   setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  if (bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) Fail("bind");
+  if (bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) Fail("bind");
   if (listen(fd, SOMAXCONN) != 0) Fail("listen");
   return fd;
 }
@@ -186,7 +259,10 @@ void ServeNothing(const Options& options) {
   const Answers answers(options);
   std::vector<std::unique_ptr<Worker>> workers;
   const size_t count = std::max(1u, std::thread::hardware_concurrency());
-  for (size_t i = 0; i < count; ++i) workers.push_back(std::make_unique<Worker>(&answers, &workers));
+  for (size_t i = 0; i < count; ++i) {
+    auto log = options.log.empty() ? nullptr : std::make_unique<Log>(options.log + "." + std::to_string(i));
+    workers.push_back(std::make_unique<Worker>(&answers, &workers, std::move(log)));
+  }
   for (const auto& worker : workers) std::thread([&worker] { worker->Run(); }).detach();
   const int listener = Listen(options.targets[0]);
   std::printf("ready\n");

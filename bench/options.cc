@@ -18,7 +18,7 @@ namespace {
       "[--name=value …]\n"
       "  --target=HOST:PORT[,HOST:PORT…] --workload --connections --streams --seconds --keys --key-bytes "
       "--value-bytes\n"
-      "  --watchers --watch-streams --events --leases --rate\n",
+      "  --watchers --watch-streams --events --leases --rate --log\n",
       static_cast<int>(problem.size()), problem.data());
   std::exit(1);
 }
@@ -66,6 +66,8 @@ Options ParseOptions(int argc, char** argv) {
       options.targets = Split(value);
     } else if (name == "workload") {
       options.workload = value;
+    } else if (name == "log") {
+      options.log = value;
     } else if (name == "seconds") {
       if (!Parse(value, &options.seconds)) Usage(argument);
     } else if (const auto number = numbers.find(name); number != numbers.end()) {

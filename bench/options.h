@@ -24,6 +24,7 @@ struct Options {
   uint64_t events = 100;
   uint64_t leases = 100'000;
   uint64_t rate = 0;  ///< requests a second over all connections; 0: as fast as answers come
+  std::string log;    ///< of mode nothing: where puts are written before they are answered; empty: nowhere
 };
 
 /// Errors end the process with a line that names the option.

@@ -22,16 +22,20 @@ class V2Server(Server):
 
 class Nothing(Running):
     """A server that finds where a request ends and sends an answer that was made before: what the load generator and
-    the system leave of the machine for any server."""
+    the system leave of the machine for any server. With `writes` it first brings what came to the disk, with one sync
+    for all that came at a time: a server that answers a put has promised to keep it."""
 
     kind = "nothing"
 
-    def __init__(self, directory):
+    def __init__(self, directory, writes):
         self.directory = directory
+        self.writes = writes
         self.target = f"127.0.0.1:{free_port()}"
 
     def start(self):
         command = [os.path.join(BIN, "kvorum-bench"), "nothing", f"--target={self.target}"]
+        if self.writes:
+            command.append(f"--log={os.path.join(self.directory, 'log')}")
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         if self.process.stdout.readline().strip() != "ready":
             fail("the server that does nothing did not start")
@@ -115,6 +119,10 @@ def waiting(server, _):
 def has_ceiling(name):
     """Whether a server that does nothing can stand for others: its answers have these sizes only."""
     return " list " not in name and not name.endswith(" waiters")
+
+
+def nothing_for(name, directory):
+    return Nothing(directory, writes=name.startswith("v2: PUT "))
 
 
 MEASUREMENTS = {

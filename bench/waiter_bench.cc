@@ -1,6 +1,5 @@
 #include "waiter_bench.h"
 
-#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
@@ -9,37 +8,26 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "requests.h"
+#include "sockets.h"
 
 namespace kvorum::bench {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
-[[noreturn]] void Fail(const char* what) {
-  std::fprintf(stderr, "kvorum-bench: %s: %s\n", what, std::strerror(errno));
-  std::exit(1);
-}
-
-/// "HOST:PORT" with an address for a host.
 int Connect(const std::string& target) {
-  const size_t colon = target.rfind(':');
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(static_cast<uint16_t>(std::atoi(target.c_str() + colon + 1)));
-  if (inet_pton(AF_INET, target.substr(0, colon).c_str(), &address.sin_addr) != 1) Fail("no address");
+  const sockaddr_in address = AddressOf(target);
   const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) Fail("socket");
-  if (connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0) Fail("connect");
+  if (connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) Fail("connect");
   const int on = 1;
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
   return fd;
