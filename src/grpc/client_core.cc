@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "fmt/format.h"
 #include "grpc/metadata.h"
+#include "http/nghttp2_text.h"
 #include "http/text.h"
 
 namespace kvorum::grpc {
@@ -12,20 +13,11 @@ namespace {
 
 constexpr int32_t kConnectionWindow = 256 << 20;
 constexpr size_t kBufferBytes = 64 << 10;
-constexpr size_t kOutputBytes = 128 << 10;
 constexpr size_t kHighWater = http::ResponseWriter::kHighWater;
 constexpr uint8_t kKeepalivePing[8] = {'a', 'l', 'i', 'v', 'e', '?', 0, 0};
-constexpr int kMaxVectors = 64;
 
-std::string_view View(const uint8_t* data, size_t size) {
-  return {reinterpret_cast<const char*>(data), size};
-}
-
-nghttp2_nv Pair(std::string_view name, std::string_view value) {
-  return {reinterpret_cast<uint8_t*>(const_cast<char*>(name.data())),
-          reinterpret_cast<uint8_t*>(const_cast<char*>(value.data())), name.size(), value.size(),
-          NGHTTP2_NV_FLAG_NONE};
-}
+using http::HeaderOf;
+using http::TextOf;
 
 /// Where there is no grpc-status (gRPC's http-grpc-status-mapping).
 absl::StatusCode CodeOfHttpStatus(std::string_view status) {
@@ -213,10 +205,10 @@ struct ClientCore::Callbacks {
   static int SendData(nghttp2_session*, nghttp2_frame*, const uint8_t* head, size_t length,
                       nghttp2_data_source* source, void* user_data) {
     ClientCore& core = Self(user_data);
-    if (core.output_.size() >= kOutputBytes) return NGHTTP2_ERR_WOULDBLOCK;
-    core.output_.Append(View(head, 9));
+    if (core.output_.full()) return NGHTTP2_ERR_WOULDBLOCK;
+    core.output_.queue().Append(TextOf(head, 9));
     auto* call = static_cast<Call*>(source->ptr);
-    call->queue.PopInto(&core.output_, length);
+    call->queue.PopInto(&core.output_.queue(), length);
     if (call->over_high_water && call->queue.size() < kHighWater / 2) {
       call->over_high_water = false;
       if (call->stream_callbacks.on_writable && !std::exchange(call->writable_due, true)) {
@@ -234,7 +226,7 @@ struct ClientCore::Callbacks {
           c, [](nghttp2_session* session, const nghttp2_frame* frame, const uint8_t* name, size_t name_size,
                 const uint8_t* value, size_t value_size, uint8_t, void* user_data) {
             if (Call* call = Find(session, frame->hd.stream_id)) {
-              Self(user_data).OnHeader(call, View(name, name_size), View(value, value_size));
+              Self(user_data).OnHeader(call, TextOf(name, name_size), TextOf(value, value_size));
             }
             return 0;
           });
@@ -242,7 +234,7 @@ struct ClientCore::Callbacks {
           c, [](nghttp2_session* session, uint8_t, int32_t id, const uint8_t* data, size_t size,
                 void* user_data) {
             Call* call = Find(session, id);
-            if (call != nullptr) Self(user_data).OnData(call, View(data, size));
+            if (call != nullptr) Self(user_data).OnData(call, TextOf(data, size));
             if (call == nullptr || !call->paused || call->cancelled) {
               nghttp2_session_consume(session, id, size);
             } else {
@@ -281,7 +273,8 @@ ClientCore::ClientCore(http::Loop& loop, std::unique_ptr<http::ByteStream> strea
       authority_(std::move(authority)),
       scheme_(scheme),
       limits_(limits),
-      buffer_(new char[kBufferBytes]) {
+      buffer_(new char[kBufferBytes]),
+      output_(stream_.get()) {
   nghttp2_option* option;
   KVORUM_CHECK(nghttp2_option_new(&option) == 0, "out of memory");
   // The server's limit counts once its SETTINGS are here; until then calls must not wait for a guess.
@@ -364,27 +357,27 @@ bool ClientCore::Submit(std::string_view method, std::unique_ptr<Call>* call, co
   const bool as_bytes = (*call)->stream_callbacks.as_bytes;
   std::string timeout;
   absl::InlinedVector<nghttp2_nv, 12> list;
-  list.push_back(Pair(":method", "POST"));
-  list.push_back(Pair(":scheme", scheme_));
-  list.push_back(Pair(":path", method));
-  list.push_back(Pair(":authority", authority_));
-  list.push_back(Pair("te", "trailers"));
+  list.push_back(HeaderOf(":method", "POST"));
+  list.push_back(HeaderOf(":scheme", scheme_));
+  list.push_back(HeaderOf(":path", method));
+  list.push_back(HeaderOf(":authority", authority_));
+  list.push_back(HeaderOf("te", "trailers"));
   if (!as_bytes) {
-    list.push_back(Pair("content-type", "application/grpc"));
-    list.push_back(Pair("user-agent", "grpc-kvorum/1"));
+    list.push_back(HeaderOf("content-type", "application/grpc"));
+    list.push_back(HeaderOf("user-agent", "grpc-kvorum/1"));
   }
   if (deadline != MonotonicTime::max()) {
     timeout = FormatTimeout(deadline - loop_.clock().Now());
-    list.push_back(Pair("grpc-timeout", timeout));
+    list.push_back(HeaderOf("grpc-timeout", timeout));
   }
   std::vector<std::string> encoded;
   encoded.reserve(metadata.size());
   for (const auto& [name, value] : metadata) {
     if (!as_bytes && name.ends_with("-bin")) {
       encoded.push_back(EncodeBase64(value));
-      list.push_back(Pair(name, encoded.back()));
+      list.push_back(HeaderOf(name, encoded.back()));
     } else {
-      list.push_back(Pair(name, value));
+      list.push_back(HeaderOf(name, value));
     }
   }
   nghttp2_data_provider provider{.source = {.ptr = call->get()}, .read_callback = &Callbacks::ReadData};
@@ -603,20 +596,14 @@ void ClientCore::OnWritable() {
 }
 
 void ClientCore::Flush() {
-  if (!WriteOutput()) return;
-  for (;;) {
-    while (output_.size() < kOutputBytes) {
-      const uint8_t* data;
-      const ssize_t n = nghttp2_session_mem_send(session_, &data);
-      if (closed_) return;  // by a callback
-      if (n < 0) return Close(absl::UnavailableError("the connection failed"));
-      if (n == 0) break;
-      output_.Append(View(data, static_cast<size_t>(n)));
-    }
-    if (output_.empty()) break;
-    const bool full = output_.size() >= kOutputBytes;
-    if (!WriteOutput()) return;
-    if (!full) break;
+  const http::Http2Output::Result result = output_.Write(session_);
+  if (closed_) return;  // by a callback
+  if (result == http::Http2Output::Result::kBroken) {
+    return Close(absl::UnavailableError("the connection broke"));
+  }
+  if (result == http::Http2Output::Result::kBlocked) {
+    write_blocked_ = true;
+    return stream_->WaitWritable(shared_from_this());
   }
   CallWritable();
   if (closed_) return;
@@ -653,24 +640,6 @@ void ClientCore::OnKeepaliveTimer() {
   nghttp2_submit_ping(session_, NGHTTP2_FLAG_NONE, kKeepalivePing);
   WantFlush();
   ArmKeepalive(now + limits_.keepalive_timeout);
-}
-
-bool ClientCore::WriteOutput() {
-  iovec vectors[kMaxVectors];
-  while (!output_.empty()) {
-    const ssize_t n = stream_->Write(vectors, output_.Gather(vectors, kMaxVectors));
-    if (n < 0) {
-      Close(absl::UnavailableError("the connection broke"));
-      return false;
-    }
-    if (n == 0) {
-      write_blocked_ = true;
-      stream_->WaitWritable(shared_from_this());
-      return false;
-    }
-    output_.Consume(static_cast<size_t>(n));
-  }
-  return true;
 }
 
 }  // namespace kvorum::grpc

@@ -9,8 +9,8 @@
 #include "grpc/client.h"
 #include "grpc/framing.h"
 #include "http/byte_stream.h"
+#include "http/http2_output.h"
 #include "http/http2_stream.h"
-#include "http/output_queue.h"
 
 namespace kvorum::grpc {
 
@@ -67,8 +67,6 @@ class ClientCore final : public http::TurnEnd,
   void Reset(Call* call, uint32_t error_code);
   void WantFlush();
   void Flush();
-  /// True when all output was taken.
-  bool WriteOutput();
   void Remove(Call* call);
   void SetTimer(Call* call, MonotonicTime deadline);
   void OnDeadline(Call* call);
@@ -94,7 +92,7 @@ class ClientCore final : public http::TurnEnd,
   std::vector<std::unique_ptr<Call>> closed_calls_;  // ended by Close; nghttp2 may still look at them
 
   std::unique_ptr<char[]> buffer_;
-  http::OutputQueue output_;
+  http::Http2Output output_;
   bool flush_wanted_ = false;
   bool write_blocked_ = false;
   bool closed_ = false;

@@ -1,13 +1,10 @@
 #include "http/tls.h"
 
-#include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "grpc/test_service.h"
+#include "http/raw_server.h"
 #include "http/test_certificates.h"
 
 namespace kvorum::grpc {
@@ -112,19 +109,11 @@ TEST_F(GrpcTlsTest, InsistsOnHttp2) {
 
 TEST_F(GrpcTlsTest, GivesAServerThatDoesNotAnswerUpInTime) {
   TestServer server({}, "https://127.0.0.1:0", Secure());
-  const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in at{};
-  at.sin_family = AF_INET;
-  at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof at;
-  ASSERT_EQ(::bind(listener, reinterpret_cast<sockaddr*>(&at), size), 0);
-  ASSERT_EQ(::listen(listener, 8), 0);
-  getsockname(listener, reinterpret_cast<sockaddr*>(&at), &size);
+  http::RawListener silent(http::SayNothing);
   ConnectOptions options = Client();
   options.deadline = SystemClock().Now() + std::chrono::milliseconds(50);
-  EXPECT_EQ(Connect(server, fmt::format("127.0.0.1:{}", ntohs(at.sin_port)), options),
+  EXPECT_EQ(Connect(server, silent.address(), options),
             "transport: authentication handshake failed: context deadline exceeded");
-  ::close(listener);
 }
 
 }  // namespace

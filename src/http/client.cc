@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "fmt/format.h"
 #include "http/client_connection.h"
+#include "http/http2_connections.h"
 
 namespace kvorum::http {
 
@@ -75,7 +76,8 @@ class Client::Impl final : public ClientPool, public std::enable_shared_from_thi
   std::shared_ptr<Exchange> Open(ClientRequest request, const ExchangeOptions& options,
                                  std::shared_ptr<ResponseSink> sink, std::shared_ptr<BodySource> source) {
     KVORUM_CHECK(loop_.InThread(), "a client is used from its loop");
-    KVORUM_CHECK(source == nullptr || !options.pipelined, "a pipelined request with a body");
+    KVORUM_CHECK(source == nullptr || !(options.pipelined || options.multiplexed),
+                 "a request whose body is not here, and which shares a connection");
     auto exchange = std::make_shared<ClientExchange>(this, std::move(request), options, std::move(sink),
                                                      std::move(source));
     active_.insert(exchange);
@@ -93,6 +95,7 @@ class Client::Impl final : public ClientPool, public std::enable_shared_from_thi
         const std::shared_ptr<ClientExchange> exchange = *active_.begin();
         exchange->Fail(StoppedError());
       }
+      http2_.Stop();
       for (Connections* connections : {&idle_, &pipelined_}) {
         while (!connections->empty()) {
           const std::shared_ptr<ClientConnection> connection = connections->begin()->second.back();
@@ -127,6 +130,11 @@ class Client::Impl final : public ClientPool, public std::enable_shared_from_thi
 
   void OnPipelined(const std::shared_ptr<ClientConnection>& connection) override {
     pipelined_[connection->authority()].push_back(connection);
+  }
+
+  std::shared_ptr<ExchangeConnection> FindMultiplexed(const std::string& authority,
+                                                      const HttpUrl& url) override {
+    return http2_.Find(authority, url);
   }
 
   void OnIdle(const std::shared_ptr<ClientConnection>& connection) override {
@@ -173,8 +181,9 @@ class Client::Impl final : public ClientPool, public std::enable_shared_from_thi
   bool stopped_ = false;
   absl::flat_hash_set<std::shared_ptr<ClientExchange>> active_;
   std::vector<std::shared_ptr<ClientExchange>> opened_;  // and not yet started
-  Connections idle_;                                     // the one used last at the back
-  Connections pipelined_;                                // the one that is filled first at the front
+  Http2Connections http2_{this};
+  Connections idle_;       // the one used last at the back
+  Connections pipelined_;  // the one that is filled first at the front
 };
 
 Client::Client(Loop* loop, ClientOptions options) : impl_(std::make_shared<Impl>(loop, options)) {}

@@ -16,7 +16,7 @@
 
 namespace kvorum::http {
 
-/// A request to another server, over HTTP/1.1.
+/// A request to another server.
 struct ClientRequest {
   std::string method = "GET";
   std::string url;  ///< "http://127.0.0.1:2380/members", "https://…": scheme, host, port, path and query
@@ -40,6 +40,11 @@ struct ClientOptions {
   std::chrono::nanoseconds idle_timeout = std::chrono::seconds(30);
   /// An answer that others wait behind (see `pipelined`) may be so long in coming; then they go elsewhere.
   std::chrono::nanoseconds pipeline_patience = std::chrono::milliseconds(50);
+  /// A server that did not take HTTP/2 (see `multiplexed`) is asked again after so long.
+  std::chrono::nanoseconds http2_retry = std::chrono::seconds(30);
+  /// An HTTP/2 connection that is waited for and brings nothing for so long is asked whether it lives, and
+  /// counts as broken after as long again.
+  std::chrono::nanoseconds http2_silence = std::chrono::seconds(10);
   size_t max_response_bytes = size_t{64} << 20;  ///< of a response that is collected; more is an error
   std::shared_ptr<const TlsContext> tls = {};    ///< for https; null: TlsContext::SystemClient()
 };
@@ -79,6 +84,10 @@ struct ExchangeOptions {
   /// behind others of its kind before they are answered, on one connection. Where that connection breaks, and
   /// where an answer before its own takes long or is long, it is sent again, on a connection of its own.
   bool pipelined = false;
+  /// A request that may share a connection with others, each a stream of its own, where the server speaks
+  /// HTTP/2. That is found out beside the first such request, and the connection made; until then, and where
+  /// it does not, it goes over HTTP/1.1 as any other. Not through a proxy.
+  bool multiplexed = false;
 };
 
 /// An exchange under way. On the loop only.
@@ -93,12 +102,12 @@ class Exchange {
   virtual void Resume() = 0;
 };
 
-/// Sends HTTP/1.1 requests from one loop, and keeps connections for later ones. Names are resolved without
-/// blocking the loop. Thread-safe where nothing else is said; callbacks run on the loop, once each, never
-/// inside the call. Errors: Unavailable ("dial tcp 127.0.0.1:2380: connect: connection refused", a connection
-/// that broke, a certificate that is refused, a response that is none), DeadlineExceeded, ResourceExhausted
-/// for a response that is too long, Cancelled after Stop, InvalidArgument for a URL that is none, and for
-/// https through a proxy.
+/// Sends requests from one loop, over HTTP/1.1 where they do not say that it may be HTTP/2, and keeps
+/// connections for later ones. Names are resolved without blocking the loop. Thread-safe where nothing else
+/// is said; callbacks run on the loop, once each, never inside the call. Errors: Unavailable ("dial tcp
+/// 127.0.0.1:2380: connect: connection refused", a connection that broke, a certificate that is refused, a
+/// response that is none), DeadlineExceeded, ResourceExhausted for a response that is too long, Cancelled
+/// after Stop, InvalidArgument for a URL that is none, and for https through a proxy.
 ///
 /// A request that met a connection which the server was closing is repeated once where its method is GET.
 class Client {
@@ -112,7 +121,7 @@ class Client {
             absl::AnyInvocable<void(absl::StatusOr<ClientResponse>)> done);
 
   /// The same in pieces, on a connection of its own where none is idle. With a `source` the body comes from
-  /// there, in chunks. REQUIRES: no source where `options` say pipelined. On the loop only.
+  /// there, in chunks. REQUIRES: no source where `options` say pipelined or multiplexed. On the loop only.
   std::shared_ptr<Exchange> Open(ClientRequest request, const ExchangeOptions& options,
                                  std::shared_ptr<ResponseSink> sink,
                                  std::shared_ptr<BodySource> source = nullptr);

@@ -122,6 +122,19 @@ TEST_F(Http1SessionTest, WantsNoInputWhileMuchIsPipelined) {
   EXPECT_EQ(handler_.started, 3001);
 }
 
+TEST_F(Http1SessionTest, BeginsNoRequestWhileMuchWaitsToBeRead) {
+  constexpr int kRequests = 25'000;
+  driver().Block();
+  std::string pipelined;
+  for (int i = 0; i < kRequests; ++i) pipelined += Get("/hello");
+  EXPECT_EQ(Exchange(pipelined), "");
+  EXPECT_LT(handler_.started, static_cast<int>(ResponseWriter::kHighWater / 80)) << "answers are longer";
+  EXPECT_FALSE(driver().wants_input());
+  driver().Unblock();
+  EXPECT_EQ(handler_.started, kRequests);
+  EXPECT_TRUE(driver().wants_input());
+}
+
 TEST_F(Http1SessionTest, ReadsAChunkedBody) {
   EXPECT_THAT(Exchange("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
                        "3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nX-T: 1\r\n\r\n"),

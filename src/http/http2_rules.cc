@@ -16,24 +16,6 @@ bool IsFieldValid(std::string_view name, std::string_view value) {
          nghttp2_check_header_value_rfc9113(Data(value), value.size()) != 0;
 }
 
-/// RFC 9113 §8.2.2.
-bool IsConnectionSpecific(std::string_view name, std::string_view value) {
-  switch (name.size()) {
-    case 2:
-      return name == "te" && !EqualsIgnoreCase(value, "trailers");
-    case 7:
-      return name == "upgrade";
-    case 10:
-      return name == "connection" || name == "keep-alive";
-    case 16:
-      return name == "proxy-connection";
-    case 17:
-      return name == "transfer-encoding";
-    default:
-      return false;
-  }
-}
-
 bool IsSchemeValid(std::string_view value) {
   for (const char c : value) {
     const char lower = LowerCase(c);
@@ -55,6 +37,23 @@ bool IsAuthorityValid(std::string_view value) {
 }
 
 }  // namespace
+
+bool IsConnectionSpecific(std::string_view name, std::string_view value) {
+  switch (name.size()) {
+    case 2:
+      return name == "te" && !EqualsIgnoreCase(value, "trailers");
+    case 7:
+      return name == "upgrade";
+    case 10:
+      return name == "connection" || name == "keep-alive";
+    case 16:
+      return name == "proxy-connection";
+    case 17:
+      return name == "transfer-encoding";
+    default:
+      return false;
+  }
+}
 
 bool Http2Rules::OnField(std::string_view name, std::string_view value) {
   if (name.empty()) return false;

@@ -6,6 +6,9 @@
 
 namespace kvorum::http {
 
+/// A header that no HTTP/2 message may have (RFC 9113 §8.2.2). The name is lower case.
+bool IsConnectionSpecific(std::string_view name, std::string_view value);
+
 /// Checks one request against the rules of RFC 9113 §8: pseudo-header fields, forbidden fields, the announced
 /// length. In place of nghttp2's own checks, which know no `:authority` with a slash in it: etcd's clients
 /// send the path of a Unix socket there. Everything else is held to the letter.

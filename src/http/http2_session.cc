@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "http/nghttp2_text.h"
 
 namespace kvorum::http {
 
@@ -27,10 +28,6 @@ constexpr auto kDrainPingWait = std::chrono::milliseconds(500);
 constexpr uint8_t kDrainPing[8] = {'d', 'r', 'a', 'i', 'n', 'i', 'n', 'g'};
 constexpr uint8_t kKeepalivePing[8] = {'a', 'l', 'i', 'v', 'e', '?', 0, 0};
 
-std::string_view View(const uint8_t* data, size_t size) {
-  return {reinterpret_cast<const char*>(data), size};
-}
-
 }  // namespace
 
 struct Http2Session::Callbacks {
@@ -47,7 +44,7 @@ struct Http2Session::Callbacks {
       nghttp2_session_callbacks_set_on_header_callback(
           c, [](nghttp2_session*, const nghttp2_frame* frame, const uint8_t* name, size_t name_size,
                 const uint8_t* value, size_t value_size, uint8_t, void* user_data) {
-            return Self(user_data).OnHeader(*frame, View(name, name_size), View(value, value_size));
+            return Self(user_data).OnHeader(*frame, TextOf(name, name_size), TextOf(value, value_size));
           });
       nghttp2_session_callbacks_set_on_frame_recv_callback(
           c, [](nghttp2_session*, const nghttp2_frame* frame, void* user_data) {
@@ -55,7 +52,7 @@ struct Http2Session::Callbacks {
           });
       nghttp2_session_callbacks_set_on_data_chunk_recv_callback(
           c, [](nghttp2_session*, uint8_t, int32_t id, const uint8_t* data, size_t size, void* user_data) {
-            return Self(user_data).OnDataChunk(id, View(data, size));
+            return Self(user_data).OnDataChunk(id, TextOf(data, size));
           });
       nghttp2_session_callbacks_set_on_stream_close_callback(
           c, [](nghttp2_session*, int32_t id, uint32_t error_code, void* user_data) {
@@ -146,7 +143,7 @@ bool Http2Session::Produce(size_t limit) {
   while (output_.size() < limit || terminating_) {
     const uint8_t* data;
     const ssize_t n = nghttp2_session_mem_send(session_, &data);
-    if (n > 0) output_.Append(View(data, static_cast<size_t>(n)));
+    if (n > 0) output_.Append(TextOf(data, static_cast<size_t>(n)));
     if (n < 0 || (terminating_ && goaway_sent_)) broken_ = true;
     if (n <= 0 || broken_) break;
   }
@@ -474,7 +471,7 @@ int Http2Session::OnSendData(Http2Stream* stream, const uint8_t* frame_head, siz
     output_full_ = true;
     return NGHTTP2_ERR_WOULDBLOCK;
   }
-  output_.Append(View(frame_head, 9));
+  output_.Append(TextOf(frame_head, 9));
   stream->queue_.PopInto(&output_, length);
   queued_bytes_ -= length;
   if (stream->over_high_water_ && stream->queue_.size() < ResponseWriter::kHighWater / 2) {

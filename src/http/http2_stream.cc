@@ -4,18 +4,13 @@
 #include "base/check.h"
 #include "fmt/format.h"
 #include "http/http2_session.h"
+#include "http/nghttp2_text.h"
 
 namespace kvorum::http {
 
 namespace {
 
 using HeaderList = absl::InlinedVector<nghttp2_nv, 12>;
-
-nghttp2_nv Pair(std::string_view name, std::string_view value) {
-  return {reinterpret_cast<uint8_t*>(const_cast<char*>(name.data())),
-          reinterpret_cast<uint8_t*>(const_cast<char*>(value.data())), name.size(), value.size(),
-          NGHTTP2_NV_FLAG_NONE};
-}
 
 /// A whole number of those below is rarely sent, so memory of a long queue is given back when it empties.
 constexpr size_t kKeptItems = 16;
@@ -66,8 +61,8 @@ Loop& Http2Stream::loop() { return session_->host().loop(); }
 void Http2Stream::Submit(int status, const Headers& headers, bool has_body) {
   const fmt::format_int digits(status);
   HeaderList list;
-  list.push_back(Pair(":status", {digits.data(), digits.size()}));
-  for (const auto& [name, value] : headers) list.push_back(Pair(name, value));
+  list.push_back(HeaderOf(":status", {digits.data(), digits.size()}));
+  for (const auto& [name, value] : headers) list.push_back(HeaderOf(name, value));
   nghttp2_data_provider provider{.source = {.ptr = this}, .read_callback = &ReadData};
   const int error = nghttp2_submit_response(session_->session_, id_, list.data(), list.size(),
                                             has_body ? &provider : nullptr);
@@ -151,7 +146,7 @@ ssize_t Http2Stream::ReadData(nghttp2_session* session, int32_t id, uint8_t*, si
     *flags |= NGHTTP2_DATA_FLAG_EOF;
     if (!stream->trailers_.empty()) {
       HeaderList list;
-      for (const auto& [name, value] : stream->trailers_) list.push_back(Pair(name, value));
+      for (const auto& [name, value] : stream->trailers_) list.push_back(HeaderOf(name, value));
       if (nghttp2_submit_trailer(session, id, list.data(), list.size()) != 0) {
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
       }

@@ -36,6 +36,7 @@ struct Loop::Impl {
   std::optional<MonotonicTime> alarm_at ABSL_GUARDED_BY(mutex);
 
   // Owned by the loop's thread.
+  std::vector<Task> running;  // empty between turns; its memory is that of the next queue
   int turn_depth = 0;
   bool turn_end_posted = false;
   std::vector<std::shared_ptr<TurnEnd>> turn_ends;
@@ -51,19 +52,19 @@ struct Loop::Impl {
   }
 
   void RunPosted() {
-    std::vector<Task> batch;
     bool stop;
     {
       absl::MutexLock lock(&mutex);
-      batch.swap(queue);
+      running.swap(queue);
       stop = stopping;
     }
     {
       Turn turn(*loop);
-      for (Task& task : batch) {
+      for (Task& task : running) {
         task();
         task = nullptr;
       }
+      running.clear();
       RunDueTimers();
     }
     absl::MutexLock lock(&mutex);
@@ -75,10 +76,6 @@ struct Loop::Impl {
     } else {
       signalled = stopping;
       if (stopping) Signal();
-      if (queue.capacity() == 0) {
-        batch.clear();
-        queue.swap(batch);  // keeps the memory for the next burst
-      }
     }
   }
 

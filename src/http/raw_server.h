@@ -29,6 +29,14 @@ inline std::string ReadUntil(int fd, std::string_view end) {
 /// The head of a request.
 inline std::string ReadRequest(int fd) { return ReadUntil(fd, "\r\n\r\n"); }
 
+/// Says nothing until the other side closes.
+inline void SayNothing(int fd) {
+  char bytes[4096];
+  while (::recv(fd, bytes, sizeof bytes, 0) > 0) {
+  }
+  ::close(fd);
+}
+
 /// False where the other side is gone.
 inline bool Send(int fd, std::string_view data) {
   while (!data.empty()) {

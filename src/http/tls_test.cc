@@ -12,6 +12,7 @@
 
 #include "absl/synchronization/notification.h"
 #include "http/client.h"
+#include "http/raw_server.h"
 #include "http/server.h"
 #include "http/session_driver.h"
 #include "http/test_certificates.h"
@@ -200,45 +201,33 @@ TEST_F(TlsTest, ServesOverAUnixSocket) {
 
 TEST_F(TlsTest, GoesThroughAProxy) {
   Serve();
-  // A proxy for one connection: it reads the request, and then bytes go both ways.
-  const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in at{};
-  at.sin_family = AF_INET;
-  at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof at;
-  ASSERT_EQ(::bind(listener, reinterpret_cast<sockaddr*>(&at), size), 0);
-  ASSERT_EQ(::listen(listener, 8), 0);
-  getsockname(listener, reinterpret_cast<sockaddr*>(&at), &size);
   std::string asked;
-  std::thread proxy([&] {
-    const int client = ::accept(listener, nullptr, nullptr);
-    for (char byte; !asked.ends_with("\r\n\r\n") && ::recv(client, &byte, 1, 0) == 1;) asked += byte;
-    const int server = ConnectTo(port());
-    const std::string_view answer = "HTTP/1.1 200 Connection established\r\n\r\n";
-    ::send(client, answer.data(), answer.size(), MSG_NOSIGNAL);
-    const auto copy = [](int from, int to) {
-      char piece[4096];
-      for (ssize_t n; (n = ::recv(from, piece, sizeof piece, 0)) > 0;) {
-        ::send(to, piece, static_cast<size_t>(n), MSG_NOSIGNAL);
-      }
-      ::shutdown(to, SHUT_WR);
-    };
-    std::thread back([&] { copy(server, client); });
-    copy(client, server);
-    back.join();
-    ::close(client);
-    ::close(server);
-  });
   {
+    // The request is read, and then bytes go both ways.
+    RawListener proxy([&](int client) {
+      asked += ReadRequest(client);
+      const int server = ConnectTo(port());
+      Send(client, "HTTP/1.1 200 Connection established\r\n\r\n");
+      const auto copy = [](int from, int to) {
+        char piece[4096];
+        for (ssize_t n; (n = ::recv(from, piece, sizeof piece, 0)) > 0;) {
+          Send(to, {piece, static_cast<size_t>(n)});
+        }
+        ::shutdown(to, SHUT_WR);
+      };
+      std::thread back([&] { copy(server, client); });
+      copy(client, server);
+      back.join();
+      ::close(client);
+      ::close(server);
+    });
     Client client(&loop_, {.tls = TlsContext::ForClient(ClientTls()).value()});
-    const std::string through = fmt::format("http://127.0.0.1:{}", ntohs(at.sin_port));
+    const std::string through = "http://" + proxy.address();
     for (int i = 0; i < 2; ++i) {
       EXPECT_EQ(Call(client, {.url = "https://localhost:" + port() + "/hello", .proxy = through})->body,
                 "hello");
     }
   }
-  proxy.join();
-  ::close(listener);
   EXPECT_EQ(asked, fmt::format("CONNECT localhost:{0} HTTP/1.1\r\nhost: localhost:{0}\r\n\r\n", port()));
 }
 
@@ -625,21 +614,13 @@ TEST_F(TlsTest, AServerStopsWhileHandshakesAreUnderWay) {
 }
 
 TEST_F(TlsTest, AHandshakeThatNobodyAnswersEndsWithTheTime) {
-  const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in at{};
-  at.sin_family = AF_INET;
-  at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof at;
-  ASSERT_EQ(::bind(listener, reinterpret_cast<sockaddr*>(&at), size), 0);
-  ASSERT_EQ(::listen(listener, 8), 0);
-  getsockname(listener, reinterpret_cast<sockaddr*>(&at), &size);
-  const std::string url = fmt::format("https://127.0.0.1:{}/", ntohs(at.sin_port));
+  RawListener silent(SayNothing);
+  const std::string url = "https://" + silent.address() + "/";
   Client client(&loop_, {.dial_timeout = std::chrono::milliseconds(100),
                          .tls = TlsContext::ForClient(ClientTls()).value()});
   EXPECT_EQ(Call(client, {.url = url}).status(), absl::UnavailableError("net/http: TLS handshake timeout"));
   EXPECT_EQ(Call(client, {.url = url}, std::chrono::milliseconds(10)).status().code(),
             absl::StatusCode::kDeadlineExceeded);
-  ::close(listener);
 }
 
 // ---- other programs ----

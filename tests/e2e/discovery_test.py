@@ -9,6 +9,8 @@ import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 from discovery import *  # pylint: disable=wildcard-import,unused-wildcard-import,wrong-import-position
+from hostile import KINDS, Hostile  # pylint: disable=wrong-import-position
+from listener import copy, listen  # pylint: disable=wrong-import-position
 
 KVORUM3 = ("kvorum", "kvorum", "kvorum")
 ETCD3 = ("etcd", "etcd", "etcd")
@@ -260,6 +262,27 @@ def a_service_of_the_v3_protocol_that_is_not_there_is_tried_again():
               "retry connecting to discovery service")
 
 
+def a_service_of_the_v3_protocol_that_talks_nonsense_is_tried_again():
+    """A member for each kind of it; the services behind come to their senses."""
+    with Service() as service, Cluster([], ()) as cluster:
+        waiting = []
+        for kind in KINDS:
+            hostile = Hostile(service.member.endpoint, kind)
+            member = cluster.new_member("kvorum")
+            flags = service.v3_token(1)
+            member.start(found_by=[*flags[:3], hostile.address, "--discovery-request-timeout=1s"])
+            waiting.append((kind, hostile, member))
+        for kind, hostile, member in waiting:
+            wait_until(lambda member=member: said(member, "retry connecting to discovery service"), f"another try: {kind}")
+            assert hostile.asked > 0, kind
+            hostile.turn(None)
+        for kind, hostile, member in waiting:
+            wait_until(member.serves, f"{member.name} found its service: {kind}")
+            errors = {line["error"] for line in lines_of(member) if line.get("msg", "").startswith("retry connecting")}
+            print(f"{kind}: {sorted(errors)}")
+            hostile.close()
+
+
 def members_wait_while_the_service_is_away():
     for v3 in (False, True):
         with Service() as service, members_of(KVORUM3[:2]) as cluster:
@@ -342,8 +365,7 @@ class TlsFront:
         self.tls.load_cert_chain(self._file("server.pem"), self._file("server.key"))
         self.tls.set_alpn_protocols(["h2", "http/1.1"])
         self.port = free_port()
-        self.listener = socket.create_server(("127.0.0.1", self.port))
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.listener = listen(self._serve, self.port)
 
     def _file(self, name):
         return os.path.join(self.folder, name)
@@ -360,14 +382,6 @@ class TlsFront:
     def close(self):
         self.listener.close()
 
-    def _accept(self):
-        while True:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
     def _serve(self, connection):
         try:
             if connection.recv(1, socket.MSG_PEEK) == b"C":
@@ -378,23 +392,10 @@ class TlsFront:
                 connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
             inside = self.tls.wrap_socket(connection, server_side=True)
             onward = socket.create_connection(("127.0.0.1", self.to_port))
-            threading.Thread(target=self._copy, args=(onward, inside), daemon=True).start()
-            self._copy(inside, onward)
+            threading.Thread(target=copy, args=(onward, inside), daemon=True).start()
+            copy(inside, onward)
         except OSError:
             connection.close()
-
-    @staticmethod
-    def _copy(source, target):
-        try:
-            while data := source.recv(65536):
-                target.sendall(data)
-        except OSError:
-            pass
-        for end in (source, target):
-            try:
-                end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
 
 
 def members_ask_over_tls():
@@ -474,6 +475,7 @@ run_tests([
     each_mistake_is_one_line,
     a_service_that_is_not_there_is_tried_again,
     a_service_of_the_v3_protocol_that_is_not_there_is_tried_again,
+    a_service_of_the_v3_protocol_that_talks_nonsense_is_tried_again,
     members_wait_while_the_service_is_away,
     members_ask_through_a_proxy,
 ])

@@ -15,6 +15,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from cluster import *  # pylint: disable=wildcard-import,unused-wildcard-import,wrong-import-position
 from discovery import *  # pylint: disable=wildcard-import,unused-wildcard-import,wrong-import-position
 from dnsmasq import Dns, host, srv  # pylint: disable=wrong-import-position
+from listener import listen  # pylint: disable=wrong-import-position
 from proxy import Proxy  # pylint: disable=wrong-import-position
 from v2 import *  # pylint: disable=wildcard-import,unused-wildcard-import,wrong-import-position
 
@@ -276,14 +277,14 @@ def members_die_and_come_back(kind):
     with three(kind) as cluster:
         cluster.start()
         with Proxy("kvorum", cluster, FAST) as proxy:
-            writers = Writers(proxy)
-            writers.wait_for(100)
+            writers = Writers(proxy, 64)  # what they write shares connections to members of Kvorum
+            writers.wait_for(1000)
             for member in list(cluster.members) * 2:
                 member.kill()
-                writers.wait_for(100)
+                writers.wait_for(1000)
                 member.start(cluster.initial_cluster())
                 cluster.wait_ready([member])
-                writers.wait_for(100)
+                writers.wait_for(1000)
             assert not [error for error in writers.stop().refused if error not in (500, 503)], writers.refused
             for member in cluster.members:
                 writers.check(member)
@@ -551,7 +552,7 @@ class Liar:
     """Says at its peer URL that it is a member, beside a real one, and answers clients with `answer` again and again."""
 
     def __init__(self, member):
-        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener = listen(self._serve)
         self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
         self.list = json.dumps([
             {"id": 1, "peerURLs": [self.url], "name": "liar", "clientURLs": [self.url]},
@@ -560,18 +561,9 @@ class Liar:
         self.answer = b""
         self.times = 1
         self.asked = 0
-        threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self):
         self.listener.close()
-
-    def _accept(self):
-        while True:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection):
         try:

@@ -80,8 +80,3 @@ class Proxy(Running):
         finally:
             client.close()
         return sum(float(line.split()[-1]) for line in text.splitlines() if re.match(name + r"[{ ]", line))
-
-    def memory(self):
-        """What it has in memory, in bytes."""
-        with open(f"/proc/{self.process.pid}/status", encoding="ascii") as status:
-            return int(re.search(r"VmRSS:\s+(\d+) kB", status.read()).group(1)) << 10

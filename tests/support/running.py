@@ -1,5 +1,7 @@
 """A process of a test and its log."""
 
+import re
+
 
 class Running:
     """What members and proxies of all kinds have in common: `process` (None before the first start), `log_path`."""
@@ -25,3 +27,8 @@ class Running:
     def log(self):
         with open(self.log_path, errors="replace", encoding="utf-8") as log:
             return log.read()
+
+    def memory(self):
+        """What it has in memory, in bytes."""
+        with open(f"/proc/{self.process.pid}/status", encoding="ascii") as status:
+            return int(re.search(r"VmRSS:\s+(\d+) kB", status.read()).group(1)) << 10

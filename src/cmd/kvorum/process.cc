@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <malloc.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -127,6 +128,14 @@ uint64_t RaiseFileLimit() {
     if (setrlimit(RLIMIT_NOFILE, &raised) == 0) limit = raised;
   }
   return limit.rlim_cur;
+}
+
+void KeepFreedMemory() {
+#ifdef __GLIBC__
+  mallopt(M_TRIM_THRESHOLD, 16 << 20);
+  // A threshold that is set ends glibc's finding the other one by itself.
+  mallopt(M_MMAP_THRESHOLD, 1 << 20);
+#endif
 }
 
 absl::Status LockMemory() {

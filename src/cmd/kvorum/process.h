@@ -54,6 +54,12 @@ std::string_view SignalName(int signal);
 /// Raises the limit of open files as far as the process may. The limit that holds then.
 uint64_t RaiseFileLimit();
 
+/// Lets the allocator keep up to 16 MiB a thread that were freed: for a process whose memory comes and goes
+/// in bursts, which would else give it back to the system and fault it in again with each (of the HTTP
+/// proxy's processor time that was 6 %). Does nothing where the allocator is not glibc's. Early: before the
+/// threads that it is for.
+void KeepFreedMemory();
+
 /// Keeps all memory, now and later, from being swapped out.
 absl::Status LockMemory();
 

@@ -225,6 +225,7 @@ absl::StatusOr<bool> IsProxyMode(const config::Config& config, Env& env, Logger&
 int RunProxy(const config::Config& config, JsonLogger& logger) {
   KVORUM_LOG(logger, kInfo, "proxy starting", {"readonly", config.proxy == "readonly"},
              {"data-dir", config.data_dir});
+  KeepFreedMemory();
   absl::StatusOr<ProcessTls> tls = MakeProcessTls(config, /*is_proxy=*/true, &logger);
   if (!tls.ok()) {
     KVORUM_LOG(logger, kFatal, "failed to start proxy", {"error", Message(tls.status())});

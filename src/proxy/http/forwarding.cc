@@ -10,9 +10,19 @@ namespace kvorum::proxy_http {
 namespace {
 
 constexpr uint32_t kHttp2InternalError = 2;
+/// A request with a larger body has a connection to itself.
+constexpr size_t kMaxSharedBody = 64 << 10;
 
 bool HasNoBody(std::string_view method, int status) {
   return method == "HEAD" || status == 204 || status == 304;
+}
+
+/// Of a read of the v2 API: its answer may take time, or be large.
+bool MayBeLong(std::string_view query) {
+  for (const std::string_view word : {"wait", "stream", "recursive", "%"}) {
+    if (query.find(word) != std::string_view::npos) return true;
+  }
+  return false;
 }
 
 /// A read of the v2 API that a member answers from memory, at once: it may share a connection with others
@@ -20,10 +30,17 @@ bool HasNoBody(std::string_view method, int status) {
 bool IsPlainRead(const http::Request& request) {
   if (request.method != "GET" && request.method != "HEAD") return false;
   if (!request.path.starts_with("/v2/keys")) return false;
-  for (const std::string_view word : {"wait", "stream", "quorum", "recursive", "%"}) {
-    if (request.query.find(word) != std::string_view::npos) return false;
-  }
-  return true;
+  return request.query.find("quorum") == std::string_view::npos && !MayBeLong(request.query);
+}
+
+/// A write of the v2 API, or a read that waits for the others' consent as one does: its answer takes a round
+/// of the members, and it may share a connection with others.
+bool IsPlainWrite(const http::Request& request, size_t body_bytes) {
+  if (!request.path.starts_with("/v2/keys") || body_bytes > kMaxSharedBody) return false;
+  if (request.method == "PUT" || request.method == "POST" || request.method == "DELETE") return true;
+  if (request.method != "GET" || body_bytes > 0) return false;
+  if (request.query.find("quorum") == std::string_view::npos) return false;
+  return !MayBeLong(request.query);
 }
 
 /// A watch may end between any two of its events, and its client asks again.
@@ -53,6 +70,7 @@ class Forwarding final : public http::ResponseSink, public std::enable_shared_fr
         endpoints_(shared.director->endpoints()),
         writer_(&writer) {
     exchange_options_.pipelined = body_.empty() && IsPlainRead(request);
+    exchange_options_.multiplexed = IsPlainWrite(request, body_.size());
   }
   ~Forwarding() override { Release(); }
 

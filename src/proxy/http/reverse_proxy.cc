@@ -125,7 +125,8 @@ class OuterHandler final : public http::Handler {
       writer.SendOnlyHead(request.method == "OPTIONS" ? 200 : 400, {});
       return true;
     }
-    const std::optional<std::string> path = api_v2::DecodePath(request.path);
+    std::string buffer;
+    const std::optional<std::string_view> path = api_v2::DecodePath(request.path, &buffer);
     if (!path) {
       writer.Reply(400, {{"content-type", "text/plain; charset=utf-8"}, {"connection", "close"}},
                    "400 Bad Request");

@@ -60,7 +60,12 @@ class FakeMember final : public http::Handler {
       writer.Reply(200, {{"x-etcd-cluster-id", "ac5aa2af9d61fc5a"}}, members);
       return http::CollectBody(writer, 0, [](std::string) {});
     }
+    if (request.path == "/version") {
+      writer.Reply(200, {}, "{}");
+      return http::CollectBody(writer, 0, [](std::string) {});
+    }
     ++requests;
+    if (request.protocol == http::Protocol::kHttp2) ++shared;
     ++by_connection[std::string(request.remote)];
     if (request.path == "/hold") {
       held = &writer;
@@ -81,6 +86,7 @@ class FakeMember final : public http::Handler {
   std::string url;
   std::string members;  // set before the proxy starts
   std::atomic<int> requests = 0;
+  std::atomic<int> shared = 0;  // of them, those of an HTTP/2 connection
   std::atomic<int> aborted = 0;
   http::ResponseWriter* held = nullptr;      // of the loop
   std::map<std::string, int> by_connection;  // requests; of the loop
@@ -245,8 +251,7 @@ TEST_F(ReverseProxyTest, SendsPlainReadsTogether) {
   StartWith(1);
   FakeMember& member = *fakes_[0];
   int begun = 0;
-  for (const std::string_view query :
-       {"", "?sorted=true", "?wait=true", "?quorum=true", "?recursive=true", "?w%61it=true"}) {
+  for (const std::string_view query : {"", "?sorted=true", "?wait=true", "?recursive=true", "?w%61it=true"}) {
     GetKeys(8, query, [] {});  // both loops know the member
     member.OnLoop([&] { member.by_connection.clear(); });
     absl::Notification held_up;
@@ -271,6 +276,44 @@ TEST_F(ReverseProxyTest, SendsPlainReadsTogether) {
     const bool plain = query.empty() || query == "?sorted=true";
     EXPECT_EQ(most >= 5, plain) << query << ": " << most;
   }
+}
+
+TEST_F(ReverseProxyTest, WritesShareAConnection) {
+  StartWith(1);
+  FakeMember& member = *fakes_[0];
+  const auto shares = [&](std::string method, std::string target, size_t body_bytes) {
+    const int before = member.shared;
+    const std::string body(body_bytes, 'b');
+    const http::ClientResponse answer = Call({.method = method, .url = target, .body = body});
+    EXPECT_EQ(answer.status, 200) << answer.body;
+    return member.shared > before;
+  };
+  // The client of our test keeps one connection, and so stays on one loop of the proxy.
+  while (!shares("PUT", "/v2/keys/a", 7)) {
+  }
+  EXPECT_TRUE(shares("POST", "/v2/keys/a", 64 << 10));
+  EXPECT_TRUE(shares("DELETE", "/v2/keys/a?recursive=true", 0));
+  EXPECT_TRUE(shares("GET", "/v2/keys/a?quorum=true", 0));
+  EXPECT_FALSE(shares("PUT", "/v2/keys/a", (64 << 10) + 1));
+  EXPECT_FALSE(shares("GET", "/v2/keys/a?quorum=true&wait=true", 0));
+  EXPECT_FALSE(shares("GET", "/v2/keys/a?quorum=true&recursive=true", 0));
+  EXPECT_FALSE(shares("GET", "/v2/keys/a", 0));
+  EXPECT_FALSE(shares("POST", "/v2/members", 2));
+  const http::ClientResponse answer =
+      Call({.method = "PUT", .url = "/v2/keys/a?b=c", .headers = {{"x-mine", "1"}}, .host = "etcd.example"});
+  EXPECT_EQ(answer.body, "PUT /v2/keys/a b=c host=etcd.example x-mine=1 x-forwarded-for=127.0.0.1 []");
+  EXPECT_EQ(*answer.Find("x-member"), "1");
+  EXPECT_NE(answer.Find("date"), nullptr);
+}
+
+TEST_F(ReverseProxyTest, WritesOutliveAMemberThatTheyShareAConnectionTo) {
+  StartWith(2);
+  while (fakes_[0]->shared + fakes_[1]->shared == 0) {
+    EXPECT_EQ(Call({.method = "PUT", .url = "/v2/keys/a"}).status, 200);
+  }
+  FakeMember& used = *fakes_[fakes_[0]->shared > 0 ? 0 : 1];
+  used.Die();
+  for (int i = 0; i < 10; ++i) EXPECT_EQ(Call({.method = "PUT", .url = "/v2/keys/a"}).status, 200);
 }
 
 TEST_F(ReverseProxyTest, SaysThatNobodyAnswers) {
