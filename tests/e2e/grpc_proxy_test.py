@@ -13,10 +13,12 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 from cluster import *  # pylint: disable=wildcard-import,unused-wildcard-import,wrong-import-position
 from grpc_proxy import GrpcProxy  # pylint: disable=wrong-import-position
+from hostile import KINDS, Hostile  # pylint: disable=wrong-import-position
 
 SCRIPTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "etcdctl")
 CLIENTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "clients")
@@ -205,6 +207,77 @@ def a_thousand_clients_at_a_time():
             assert load(proxy, "many", "1000")["clients"] == 1000
 
 
+def calls_of(member, metric, method):
+    """A counter of the member's calls of one method."""
+    with urllib.request.urlopen(f"http://{member.endpoint}/metrics", timeout=PATIENCE) as page:
+        lines = [line for line in page.read().decode().splitlines()
+                 if line.startswith(metric + "{") and f'grpc_method="{method}"' in line]
+    return sum(float(line.split()[-1]) for line in lines)
+
+
+def one_lease_of_many_clients():
+    with Cluster(["kvorum"]) as cluster:
+        cluster.start()
+        member = cluster.members[0]
+        assert load(member, "leases", "60")["answers"] == 60 * 6 + 20 * 3  # as a member does
+        with GrpcProxy("kvorum", cluster.endpoints()) as proxy:
+
+            def asked():
+                return calls_of(member, "grpc_server_msg_received_total", "LeaseKeepAlive")
+
+            before = asked()
+            answers = load(proxy, "leases", "60")["answers"]
+            assert answers == 60 * 6 + 20 * 3, answers
+            # How many are asked for together depends on how fast the member answers; without that they are equal.
+            print(f"{answers} answers of {asked() - before:.0f}")
+            assert 0 < asked() - before < answers, (answers, asked() - before)
+            opened = calls_of(member, "grpc_server_started_total", "LeaseKeepAlive")
+            assert opened == 61, opened  # one stream more than the sixty that asked the member
+
+
+def nonsense_of_a_member_ends_nothing():
+    """A member that misbehaves, and works again: calls meanwhile fail, a watch misses nothing."""
+    with Cluster(["kvorum"]) as cluster, tempfile.TemporaryDirectory(prefix="kvorum-watch-") as folder:
+        cluster.start()
+        member = cluster.members[0]
+        hostile = Hostile(member.endpoint)
+        with GrpcProxy("kvorum", hostile.address) as proxy, open(os.path.join(folder, "seen"), "w+b") as seen:
+            watch = subprocess.Popen(["/usr/bin/python3", os.path.join(CLIENTS, "grpc_load.py"), proxy.endpoint, "watch",
+                                      "k"], stdout=seen, stderr=subprocess.STDOUT)
+            before = proxy.memory()
+            turn = 0
+            written = []
+
+            def arrived():
+                with open(seen.name, encoding="utf-8") as lines:
+                    return lines.read().splitlines() == written
+
+            def put(server):
+                written.append(f"{turn}-{len(written)}")
+                server.etcdctl("put", "k", written[-1])
+
+            wait_until(lambda: calls_of(member, "grpc_server_msg_received_total", "Watch") > 1, "it watches")
+            for turn, kind in enumerate(KINDS):
+                put(proxy)
+                wait_until(arrived, f"events before: {kind}")
+                hostile.turn(kind)
+                failed = proxy.etcdctl("--command-timeout=1s", "get", "k", check=False)
+                assert failed.returncode == 1, (kind, failed)
+                print(f"{kind}: {failed.stderr.splitlines()[-1][:200]}")
+                wait_until(lambda: hostile.asked > 0, f"it is asked: {kind}")
+                assert proxy.page("/proxy/metrics")[0] == 200, kind
+                put(cluster)
+                assert proxy.alive(), proxy.log()
+                hostile.turn(None)
+                wait_until(proxy.healthy, f"it works again after: {kind}")
+                put(proxy)
+                wait_until(arrived, f"events after: {kind}")
+            assert proxy.memory() - before < 64 << 20, (before, proxy.memory())
+            watch.kill()
+            watch.wait()
+        hostile.close()
+
+
 def pages_over_http():
     with Cluster(["kvorum"]) as cluster:
         cluster.start()
@@ -275,7 +348,8 @@ TESTS = [
     etcdctl_through_the_proxy, etcdctl_through_the_proxy_with_a_namespace, etcdctl_through_the_proxy_of_etcd_members,
     etcds_proxy_of_kvorum_members, python_etcd3_through_the_proxy, namespaces_are_apart, registration_is_as_etcds,
     cached_reads_are_not_older_than_writes, no_acknowledged_write_is_lost_while_members_die,
-    a_thousand_clients_at_a_time, pages_over_http, wrong_inputs_are_refused, clients_reach_it_by_tls
+    a_thousand_clients_at_a_time, one_lease_of_many_clients, nonsense_of_a_member_ends_nothing, pages_over_http, wrong_inputs_are_refused,
+    clients_reach_it_by_tls
 ]
 
 if __name__ == "__main__":

@@ -336,6 +336,46 @@ TEST_F(ProxyWatch, GoesOnAskingWhileNoMemberAnswers) {
   EXPECT_TRUE(a.Take().created());
 }
 
+TEST_F(ProxyWatch, NoNonsenseOfAMemberReachesItsClients) {
+  Client a(&coalescer_);
+  Open(a, "key: 'k' progress_notify: true");
+  Put("k", "1");
+  EXPECT_EQ(Events(a), "k=1@2");
+  for (const char* text : {
+           "watch_id: 999 events { kv { key: 'k' value: 'x' mod_revision: 3 } }",
+           "watch_id: 0 events { kv { key: 'k' value: 'x' mod_revision: 3 } }",
+           "watch_id: -5 canceled: true",
+           "watch_id: 999 canceled: true compact_revision: 9223372036854775807",
+           "watch_id: 999 created: true",
+           "watch_id: 1 created: true",
+           "watch_id: 999 created: true canceled: true",
+           "watch_id: -1",
+           "watch_id: 1 events { kv { key: 'k' value: 'x' mod_revision: 1 } }",
+           "watch_id: 1 events { kv { key: 'k' value: 'x' mod_revision: -7 } }",
+           "watch_id: 1 events { kv { key: 'k' value: 'x' mod_revision: 9223372036854775807 } }",
+           "watch_id: 1 events { kv { key: 'k' mod_revision: 9 } } events { kv { key: 'k' mod_revision: 8 } "
+           "}",
+           "watch_id: 1 fragment: true",
+           "watch_id: 1 header { cluster_id: 77 revision: -9223372036854775808 }",
+           "watch_id: 1 header { cluster_id: 77 revision: 9223372036854775807 }",
+           "watch_id: -1 header { cluster_id: 77 revision: 9223372036854775807 }",
+       }) {
+    WatchResponse response;
+    ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(text, &response)) << text;
+    cluster_.Say(response.SerializeAsString());
+    cluster_.Run();
+    const int64_t next = cluster_.revision() + 1;
+    Put("k", "2");
+    EXPECT_EQ(Events(a), "k=2@" + std::to_string(next)) << text;
+    EXPECT_FALSE(a.ended.has_value()) << text;
+  }
+  cluster_.Say("\x0a\xff");
+  cluster_.Say(std::string(100'000, '\xff'));
+  cluster_.Run();
+  Put("k", "3");
+  EXPECT_EQ(Events(a), "k=3@" + std::to_string(cluster_.revision()));
+}
+
 TEST_F(ProxyWatch, EndsAStreamThatSendsNonsense) {
   Client a(&coalescer_);
   coalescer_.OnMessage(&a, "\x0a\xff");

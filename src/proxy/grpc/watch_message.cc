@@ -1,6 +1,7 @@
 #include "proxy/grpc/watch_message.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "base/check.h"
 #include "base/wire.h"
@@ -29,6 +30,9 @@ constexpr uint64_t kDeleteEvent = 1;
 bool Is(const wire::Field& field, uint32_t number, Type type) {
   return field.number == number && field.type == type;
 }
+
+/// The last that has a next one: watchers go on behind what they were told.
+constexpr int64_t kLastRevision = std::numeric_limits<int64_t>::max() - 1;
 
 bool ParseHeader(std::string_view bytes, ResponseHeader* header) {
   wire::Reader reader(bytes);
@@ -116,7 +120,7 @@ bool ParseEvent(std::string_view prefix, UpstreamEvent* event) {
       event->has_previous = true;
     }
   }
-  return reader.ok() && has_kv && event->revision > 0;
+  return reader.ok() && has_kv && event->revision > 0 && event->revision <= kLastRevision;
 }
 
 /// Reads what stands at `rest` as one field of a message, and gives its bytes.
@@ -252,7 +256,7 @@ bool ParseUpstreamResponse(std::string_view message, std::string_view prefix, Up
     if (!response->events.empty() && event.revision < response->events.back().revision) return false;
     response->events.push_back(event);
   }
-  return reader.ok();
+  return reader.ok() && response->header.revision >= 0 && response->header.revision <= kLastRevision;
 }
 
 Bytes EncodeWatchNotice(const WatchNotice& notice) {

@@ -71,7 +71,7 @@ struct UpstreamResponse {
   std::vector<UpstreamEvent> events;
 };
 /// False: malformed; that is also an event whose key is not behind `prefix`, or one older than the event
-/// before it.
+/// before it, and a revision that has no next one.
 bool ParseUpstreamResponse(std::string_view message, std::string_view prefix, UpstreamResponse* response);
 
 /// A response to a client, but for its watch id.

@@ -3,9 +3,12 @@
 writers SECONDS THREADS   puts one key after the other; {"acknowledged": {key: value}, "unknown": {key: value}}
 cache SECONDS THREADS     writes and reads what it wrote, serializably; exits 1 where a read is older
 many CLIENTS              so many connections at a time, each puts, reads and keeps a watch; {"clients": n}
+watch KEY                 prints the values that are put, a line each, and does not end; asks for no leader
+leases CLIENTS            as many keep one lease alive, some go away, then it is revoked; {"answers": n}
 """
 
 import json
+import queue
 import sys
 import threading
 import time
@@ -103,9 +106,84 @@ def many(endpoint, count):
     return {"clients": len(channels)}
 
 
+class KeepAlive:
+    """One client's stream."""
+
+    def __init__(self, endpoint):
+        self.requests = queue.Queue()
+        self.answers = etcdrpc.LeaseStub(connect(endpoint)).LeaseKeepAlive(iter(self.requests.get, None), timeout=60)
+
+    def ask(self, lease, times=1):
+        for _ in range(times):
+            self.requests.put(etcdrpc.LeaseKeepAliveRequest(ID=lease))
+
+    def ttls(self, lease, times=1):
+        answers = [next(self.answers) for _ in range(times)]
+        if any(answer.ID != lease for answer in answers):
+            SURPRISES.append(f"asked for {lease}: {[answer.ID for answer in answers]}")
+        return {answer.TTL for answer in answers}
+
+    def half_close(self):
+        """How many more answers come until the stream ends without an error."""
+        self.requests.put(None)
+        return len(list(self.answers))
+
+
+def leases(endpoint, count):
+    lessor = etcdrpc.LeaseStub(connect(endpoint))
+    lease = lessor.LeaseGrant(etcdrpc.LeaseGrantRequest(TTL=60), timeout=5).ID
+    unknown = lease ^ 1
+    answers = 0
+
+    def expect(what, found, wanted):
+        if found != wanted:
+            SURPRISES.append(f"{what}: {found}, not {wanted}")
+
+    clients = [KeepAlive(endpoint) for _ in range(int(count))]
+    for turn in range(1, 4):
+        for client in clients:
+            client.ask(lease, turn)
+        for client in clients:
+            expect("an answer", client.ttls(lease, turn), {60})
+            answers += turn
+    gone, ended, clients = clients[::3], clients[1::3], clients[2::3]
+    for client in gone + ended + clients:
+        client.ask(lease)
+    for client in gone:
+        client.answers.cancel()
+    for client in ended:
+        expect("answers before the end", client.half_close(), 1)
+    for client in clients:
+        expect("an answer beside others that went", client.ttls(lease), {60})
+        answers += 1
+    lessor.LeaseRevoke(etcdrpc.LeaseRevokeRequest(ID=lease), timeout=5)
+    for gone_lease in (lease, unknown):
+        for client in clients:
+            client.ask(gone_lease)
+        for client in clients:
+            expect("an answer for a lease that is not there", client.ttls(gone_lease), {0})
+            answers += 1
+    for client in clients:
+        expect("answers behind the last", client.half_close(), 0)
+    return {"answers": answers}
+
+
+def watch(endpoint, key):
+    request = etcdrpc.WatchRequest(create_request=etcdrpc.WatchCreateRequest(key=key.encode()))
+    requests = queue.Queue()
+    requests.put(request)
+    for response in etcdrpc.WatchStub(connect(endpoint)).Watch(iter(requests.get, None)):
+        for event in response.events:
+            print(event.kv.value.decode(), flush=True)
+    return SURPRISES.append("the watch ended")
+
+
+MODES = {"writers": writers, "cache": cache, "many": many, "watch": watch, "leases": leases}
+
+
 def main():
     endpoint, mode, *arguments = sys.argv[1:]
-    print(json.dumps({"writers": writers, "cache": cache, "many": many}[mode](endpoint, *arguments)))
+    print(json.dumps(MODES[mode](endpoint, *arguments)))
     if SURPRISES:
         sys.exit("\n".join(SURPRISES[:10]))
 

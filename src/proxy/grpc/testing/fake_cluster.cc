@@ -54,6 +54,10 @@ void FakeCluster::BreakStreams(const absl::Status& status) {
   }
 }
 
+void FakeCluster::Say(const std::string& message) {
+  for (const auto& stream : streams_) stream->responses.push_back(message);
+}
+
 size_t FakeCluster::watchers() const {
   size_t n = 0;
   for (const auto& stream : streams_) n += stream->watches.size();

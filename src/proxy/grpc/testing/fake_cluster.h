@@ -37,6 +37,8 @@ class FakeCluster final : public ClusterCalls {
 
   // Faults.
   void BreakStreams(const absl::Status& status);
+  /// Sends this message, whatever it is, on every stream, behind what is on the way.
+  void Say(const std::string& message);
   /// How many revisions and events a response holds at most; half of them is cut into fragments.
   size_t batch_revisions = 1000;
   size_t fragment_events = 1000;
