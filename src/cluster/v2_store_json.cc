@@ -37,10 +37,10 @@ absl::StatusOr<MemberId> IdFrom(std::string_view text) {
 absl::StatusOr<Member> MemberFrom(const Node& directory) {
   const Node* raft = File(&directory, "raftAttributes");
   if (raft == nullptr) return Malformed("member");
-  KVORUM_ASSIGN_OR_RETURN(Member member, MemberFromJson(raft->value()));
+  KVORUM_ASSIGN_OR_RETURN(Member member, MemberFromJson(raft->value().view()));
   KVORUM_ASSIGN_OR_RETURN(member.id, IdFrom(directory.name()));
   if (const Node* own = File(&directory, "attributes")) {
-    KVORUM_ASSIGN_OR_RETURN(Member attributes, AttributesFromJson(own->value()));
+    KVORUM_ASSIGN_OR_RETURN(Member attributes, AttributesFromJson(own->value().view()));
     member.name = std::move(attributes.name);
     member.client_urls = std::move(attributes.client_urls);
   }
@@ -52,9 +52,9 @@ absl::StatusOr<Member> MemberFrom(const Node& directory) {
 std::string V2StoreJson(const Cluster& cluster) {
   v2store::Tree tree;
   uint64_t index = 0;  // counts the changes that made the tree: one for each value
-  const auto put = [&tree, &index](const std::string& path, std::string value) {
+  const auto put = [&tree, &index](const std::string& path, std::string_view value) {
     ++index;
-    tree.Put(path, {.value = std::move(value), .created_index = index, .modified_index = index});
+    tree.Put(path, {.value = Bytes::Copy(value), .created_index = index, .modified_index = index});
   };
   tree.Put("/0/members", {.dir = true, .created_index = 1, .modified_index = 1});
   for (const Member& member : cluster.members()) {
@@ -90,7 +90,7 @@ absl::StatusOr<Roster> RosterFromV2StoreJson(std::string_view text) {
     });
   }
   KVORUM_RETURN_IF_ERROR(status);
-  if (const Node* version = File(cluster, "version")) roster.version = version->value();
+  if (const Node* version = File(cluster, "version")) roster.version = version->value().view();
   return roster;
 }
 

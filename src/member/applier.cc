@@ -108,7 +108,7 @@ absl::Status Applier::ApplyEntry(const raft::Entry& entry) {
 absl::Status Applier::ApplyNormal(const raft::Entry& entry) {
   const std::optional<EntryView> view = ParseEntry(entry.data.view());
   if (!view || view->kind == kV2Kind) {
-    const std::optional<v2store::Request> request = V2RequestOf(entry.data.view(), view);
+    const std::optional<v2store::RequestView> request = V2RequestOf(entry.data.view(), view);
     return request ? ApplyV2(entry, *request) : EntryApplier::CheckAppliable(entry);
   }
   Waiter waiter = waiters_.Take(view->id);
@@ -119,7 +119,7 @@ absl::Status Applier::ApplyNormal(const raft::Entry& entry) {
   return absl::OkStatus();
 }
 
-absl::Status Applier::ApplyV2(const raft::Entry& entry, const v2store::Request& request) {
+absl::Status Applier::ApplyV2(const raft::Entry& entry, const v2store::RequestView& request) {
   KVORUM_RETURN_IF_ERROR(parts_.entries->ApplyMembershipPut(request));
   v2store::Result done = parts_.v2->Apply(request);
   Waiter waiter = waiters_.Take(RequestId(request.id));

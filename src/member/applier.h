@@ -68,7 +68,7 @@ class Applier final : public RaftLoop::Applier {
   bool ApplyNow(const std::vector<raft::Entry>& entries);
   absl::Status ApplyEntry(const raft::Entry& entry);
   absl::Status ApplyNormal(const raft::Entry& entry);
-  absl::Status ApplyV2(const raft::Entry& entry, const v2store::Request& request);
+  absl::Status ApplyV2(const raft::Entry& entry, const v2store::RequestView& request);
   absl::Status ApplyConfChange(const raft::Entry& entry);
   void OnFirstOfTerm(raft::Term term);
   void Finish(Waiter waiter, ApplyResult result, uint32_t kind);

@@ -314,10 +314,10 @@ absl::StatusOr<KvReply> EntryApplier::SetDowngrade(const EntryView& entry) {
   return Reply();
 }
 
-absl::Status EntryApplier::ApplyMembershipPut(const v2store::Request& request) {
+absl::Status EntryApplier::ApplyMembershipPut(const v2store::RequestView& request) {
   const std::optional<V2MembershipPut> put = MembershipPutOf(request);
   if (!put) return absl::OkStatus();
-  if (!put->attributes_of) return SetVersion(request.value);
+  if (!put->attributes_of) return SetVersion(std::string(request.value));
   KVORUM_ASSIGN_OR_RETURN(cluster::Member attributes, cluster::AttributesFromJson(request.value));
   attributes.id = *put->attributes_of;
   return UpdateAttributes(std::move(attributes));

@@ -38,7 +38,7 @@ class EntryApplier {
   absl::StatusOr<ApplyResult> Apply(const EntryView& entry, Want want);
   /// What a request of the v2 API says of the membership; the v2 store itself is not touched. An error: as
   /// above.
-  absl::Status ApplyMembershipPut(const v2store::Request& request);
+  absl::Status ApplyMembershipPut(const v2store::RequestView& request);
 
   /// Whether `entry` is of a kind that this release applies; what stands in a log is asked before it is taken
   /// over. Errors: FailedPrecondition, which names the index.

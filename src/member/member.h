@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -151,19 +152,21 @@ class Member : public PeerReceiver {
     uint64_t raft_index = 0;  ///< the commit index when it was applied
     uint64_t raft_term = 0;   ///< of the last entry applied
   };
+  /// What a write's result says.
+  static V2Outcome OutcomeOf(ApplyResult result);
+
   struct V2Write {
-    v2store::Request request;  ///< its id is given by the member
+    RequestId id;
+    Bytes entry;  ///< the encoded request, of that id
     MonotonicTime deadline;
-    absl::AnyInvocable<void(V2Outcome)> done;
+    ApplyDone done;
   };
-  /// Agrees on writes, in their order, and tells of each what it did. The limits of Propose but for the
-  /// request's size, which api/ limits. Many in one call wake the member's threads once.
-  virtual void ProposeV2(std::vector<V2Write> writes) = 0;
-  void ProposeV2(v2store::Request request, MonotonicTime deadline, absl::AnyInvocable<void(V2Outcome)> done) {
-    std::vector<V2Write> writes;
-    writes.push_back({.request = std::move(request), .deadline = deadline, .done = std::move(done)});
-    ProposeV2(std::move(writes));
-  }
+  /// Agrees on writes, in their order, and gives the result of each. The limits of Propose but for the
+  /// request's size, which api/ limits. Many in one call wake the member's threads once. They are moved from.
+  virtual void ProposeV2(std::span<V2Write> writes) = 0;
+  /// The same for one, which gets an id.
+  void ProposeV2(v2store::RequestView request, MonotonicTime deadline,
+                 absl::AnyInvocable<void(V2Outcome)> done);
   virtual v2store::Store& v2_store() = 0;
 
   virtual void Defragment(absl::AnyInvocable<void(absl::Status)> done) = 0;

@@ -289,32 +289,28 @@ void MemberImpl::Propose(RequestId id, Bytes entry, MonotonicTime deadline, Appl
   proposer_.Propose(id, std::move(entry), deadline, std::move(done));
 }
 
-void MemberImpl::ProposeV2(std::vector<V2Write> writes) {
-  if (absl::Status status = v2_gate_.Check(); !status.ok()) {
-    metrics_.proposals_failed.Add(writes.size());
-    ports_.apply_executor->Post([status = std::move(status), writes = std::move(writes)]() mutable {
-      for (V2Write& write : writes) write.done({.status = status, .result = {}});
-    });
-    return;
-  }
-  std::vector<Proposer::V2Write> proposals;
-  proposals.reserve(writes.size());
-  for (V2Write& write : writes) {
-    ApplyDone done = [done = std::move(write.done)](ApplyResult applied) mutable {
-      V2Outcome outcome{.status = std::move(applied.status), .result = {}};
-      if (outcome.status.ok()) {
-        KVORUM_CHECK(applied.v2 != nullptr);
-        outcome.result = std::move(applied.v2->result);
-        outcome.raft_index = applied.v2->raft_index;
-        outcome.raft_term = applied.v2->raft_term;
-      }
-      done(std::move(outcome));
-    };
-    proposals.push_back(
-        {.request = std::move(write.request), .deadline = write.deadline, .done = std::move(done)});
-  }
-  proposer_.ProposeV2(std::move(proposals));
+Member::V2Outcome Member::OutcomeOf(ApplyResult result) {
+  if (!result.status.ok()) return {.status = std::move(result.status), .result = {}};
+  KVORUM_CHECK(result.v2 != nullptr);
+  return {.status = absl::OkStatus(),
+          .result = std::move(result.v2->result),
+          .raft_index = result.v2->raft_index,
+          .raft_term = result.v2->raft_term};
 }
+
+void Member::ProposeV2(v2store::RequestView request, MonotonicTime deadline,
+                       absl::AnyInvocable<void(V2Outcome)> done) {
+  const RequestId id = NextRequestId();
+  request.id = id.value();
+  V2Write write{
+      .id = id,
+      .entry = v2store::Encode(request),
+      .deadline = deadline,
+      .done = [done = std::move(done)](ApplyResult result) mutable { done(OutcomeOf(std::move(result))); }};
+  ProposeV2(std::span(&write, 1));
+}
+
+void MemberImpl::ProposeV2(std::span<V2Write> writes) { proposer_.ProposeV2(v2_gate_.Check(), writes); }
 
 bool MemberImpl::ConfirmRead(MonotonicTime deadline, absl::AnyInvocable<void(absl::Status)>* done) {
   if (state_->ReadsAreConfirmed()) return true;

@@ -48,7 +48,7 @@ class MemberImpl final : public Member {
   bool ConfirmRead(MonotonicTime deadline, absl::AnyInvocable<void(absl::Status)>* done) override;
   absl::Status CheckQuota(int64_t cost_bytes) override;
   void WaitCompacted(int64_t revision, absl::AnyInvocable<void(absl::Status)> done) override;
-  void ProposeV2(std::vector<V2Write> writes) override;
+  void ProposeV2(std::span<V2Write> writes) override;
   v2store::Store& v2_store() override { return v2_store_; }
   void Defragment(absl::AnyInvocable<void(absl::Status)> done) override;
   void HashKv(int64_t revision, absl::AnyInvocable<void(absl::StatusOr<mvcc::HashResult>)> done) override;

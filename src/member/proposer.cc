@@ -3,12 +3,15 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/container/inlined_vector.h"
 #include "member/errors.h"
 
 namespace kvorum::member {
 namespace {
 
 constexpr uint64_t kMaxApplyLag = 5000;
+/// Writes of the v2 API that come together and take no memory of their own on their way.
+constexpr size_t kUsualBatch = 64;
 
 }  // namespace
 
@@ -34,26 +37,23 @@ void Proposer::Propose(RequestId id, Bytes entry, MonotonicTime deadline, ApplyD
   const bool too_large = entry.size() > options_.max_request_bytes;
   const absl::Status limits = too_large ? RequestTooLargeError() : CheckBacklog();
   if (!limits.ok()) return Refuse(limits, std::move(done));
-  Waiter waiter = WaiterFor(id, entry, deadline, std::move(done));
+  Waiter waiter = WaiterFor(id, entry, ports_.clock->Now(), deadline, std::move(done));
   loop_->Propose(std::move(entry), std::move(waiter));
 }
 
-void Proposer::ProposeV2(std::vector<V2Write> writes) {
-  const absl::Status limits = CheckBacklog();
-  std::vector<std::pair<Bytes, Waiter>> proposals;
-  proposals.reserve(writes.size());
-  for (V2Write& write : writes) {
+void Proposer::ProposeV2(const absl::Status& allowed, std::span<Member::V2Write> writes) {
+  const absl::Status limits = allowed.ok() ? CheckBacklog() : allowed;
+  const MonotonicTime now = ports_.clock->Now();
+  absl::InlinedVector<std::pair<Bytes, Waiter>, kUsualBatch> proposals;
+  for (Member::V2Write& write : writes) {
     if (!limits.ok()) {
       Refuse(limits, std::move(write.done));
       continue;
     }
-    const RequestId id = NextId();
-    write.request.id = id.value();
-    Bytes entry = Bytes::Copy(v2store::Encode(write.request));
-    Waiter waiter = WaiterFor(id, entry, write.deadline, std::move(write.done));
-    proposals.emplace_back(std::move(entry), std::move(waiter));
+    Waiter waiter = WaiterFor(write.id, write.entry, now, write.deadline, std::move(write.done));
+    proposals.emplace_back(std::move(write.entry), std::move(waiter));
   }
-  if (!proposals.empty()) loop_->Propose(std::move(proposals));
+  if (!proposals.empty()) loop_->Propose(std::span(proposals));
 }
 
 void Proposer::Refuse(const absl::Status& limits, ApplyDone done) {
@@ -61,8 +61,8 @@ void Proposer::Refuse(const absl::Status& limits, ApplyDone done) {
   ports_.apply_executor->Post([limits, done = std::move(done)]() mutable { done({.status = limits}); });
 }
 
-Waiter Proposer::WaiterFor(RequestId id, const Bytes& entry, MonotonicTime deadline, ApplyDone done) const {
-  const MonotonicTime now = ports_.clock->Now();
+Waiter Proposer::WaiterFor(RequestId id, const Bytes& entry, MonotonicTime now, MonotonicTime deadline,
+                           ApplyDone done) const {
   return {.id = id,
           .start = now,
           .deadline = std::min(deadline, now + options_.request_timeout()),
@@ -88,7 +88,7 @@ void Proposer::ProposeLegacyPut(std::string_view path, std::string_view value, A
 void Proposer::ProposeOwnV2(v2store::Request request) {
   const RequestId id = NextId();
   request.id = id.value();
-  ProposeOwn(id, Bytes::Copy(v2store::Encode(request)), [](const ApplyResult&) {});
+  ProposeOwn(id, v2store::Encode(request), [](const ApplyResult&) {});
 }
 
 void Proposer::ProposeOwn(RequestId id, Bytes entry, ApplyDone done, bool as_leader) {

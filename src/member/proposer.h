@@ -1,8 +1,8 @@
 #pragma once
 
 #include <atomic>
+#include <span>
 #include <string_view>
-#include <vector>
 
 #include "member/member.h"
 #include "member/raft_loop.h"
@@ -21,13 +21,9 @@ class Proposer {
 
   /// See Member::Propose.
   void Propose(RequestId id, Bytes entry, MonotonicTime deadline, ApplyDone done);
-  struct V2Write {
-    v2store::Request request;
-    MonotonicTime deadline;
-    ApplyDone done;
-  };
-  /// See Member::ProposeV2; gives the ids. A result's `v2` is there where its status is OK.
-  void ProposeV2(std::vector<V2Write> writes);
+  /// See Member::ProposeV2; `allowed` is what others say of it. A result's `v2` is there where its status is
+  /// OK.
+  void ProposeV2(const absl::Status& allowed, std::span<Member::V2Write> writes);
   /// A request of the member itself, which the limits do not hold back.
   void ProposeInternal(RequestKind kind, std::string_view encoded_request, ApplyDone done);
   /// The same for what only the leader may decide: fails where this member does not lead when the request
@@ -41,7 +37,8 @@ class Proposer {
  private:
   /// Says why a request is not proposed.
   void Refuse(const absl::Status& limits, ApplyDone done);
-  Waiter WaiterFor(RequestId id, const Bytes& entry, MonotonicTime deadline, ApplyDone done) const;
+  Waiter WaiterFor(RequestId id, const Bytes& entry, MonotonicTime now, MonotonicTime deadline,
+                   ApplyDone done) const;
   void ProposeOwn(RequestId id, Bytes entry, ApplyDone done, bool as_leader = false);
 
   static constexpr uint64_t kIdMask = (uint64_t{1} << 48) - 1;

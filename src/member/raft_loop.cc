@@ -193,14 +193,16 @@ void RaftLoop::Stop(absl::AnyInvocable<void()> done) {
       absl::MutexLock lock(&mutex_);
       stopped_ = true;
       rest.swap(inbox_);
+      if (save_watch_ != 0) ports_.apply_executor->CancelTimer(save_watch_);
     }
     for (Executor::Task& call : rest->calls) call();
     ForgetLeaders([](const Proposal&) { return true; });
-    for (auto& [entry, waiter] : rest->proposals) new_waiters_.push_back(std::move(waiter));
-    for (auto& [message, waiter] : rest->conf_changes) new_waiters_.push_back(std::move(waiter));
+    for (auto& [entry, waiter] : rest->proposals) TakeWaiter(std::move(waiter));
+    for (auto& [message, waiter] : rest->conf_changes) TakeWaiter(std::move(waiter));
     if (ticking_) ports_.raft_executor->CancelTimer(tick_timer_);
     ticking_ = false;
     FlushHardState();
+    SaveDue();
     reads_.FailAll(StoppedError());
     applier_->Apply({}, std::exchange(new_waiters_, {}), [] {});
     done();
@@ -222,7 +224,7 @@ void RaftLoop::Propose(Bytes entry, Waiter waiter) {
   if (!posted) FailStopped(std::move(waiter.done));
 }
 
-void RaftLoop::Propose(std::vector<std::pair<Bytes, Waiter>> proposals) {
+void RaftLoop::Propose(std::span<std::pair<Bytes, Waiter>> proposals) {
   const bool posted = Post([&](Inbox& inbox) {
     for (auto& [entry, waiter] : proposals) Put(inbox, std::move(entry), std::move(waiter));
   });
@@ -336,8 +338,8 @@ void RaftLoop::Turn() {
     taken_.swap(inbox_);
   }
   if (state_->failed.load(std::memory_order_relaxed)) {
-    for (auto& [entry, waiter] : taken_->proposals) new_waiters_.push_back(std::move(waiter));
-    for (auto& [message, waiter] : taken_->conf_changes) new_waiters_.push_back(std::move(waiter));
+    for (auto& [entry, waiter] : taken_->proposals) TakeWaiter(std::move(waiter));
+    for (auto& [message, waiter] : taken_->conf_changes) TakeWaiter(std::move(waiter));
     return taken_->Clear();
   }
   Take();
@@ -352,6 +354,7 @@ void RaftLoop::Turn() {
   SendOutgoing();
   AskForApplied();
   reads_.OnApplied(Applied());
+  SaveDue();
 }
 
 void RaftLoop::Inbox::Clear() {
@@ -385,14 +388,18 @@ void RaftLoop::Take() {
     if (waiter.as_leader) {
       proposal.as_leader = std::move(waiter);
     } else {
-      new_waiters_.push_back(std::move(waiter));
+      TakeWaiter(std::move(waiter));
     }
   }
   for (auto& [message, waiter] : inbox.conf_changes) {
     conf_changes_.push_back({.message = std::move(message), .deadline = waiter.deadline});
-    new_waiters_.push_back(std::move(waiter));
+    TakeWaiter(std::move(waiter));
   }
   inbox.Clear();
+}
+
+void RaftLoop::TakeWaiter(Waiter&& waiter) {
+  if (waiter.done) new_waiters_.push_back(std::move(waiter));  // else WatchSave took it
 }
 
 void RaftLoop::TakeMessage(raft::Message&& message) {

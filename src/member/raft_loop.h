@@ -3,6 +3,7 @@
 #include <deque>
 #include <memory>
 #include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -26,7 +27,9 @@ namespace kvorum::member {
 /// Owns the consensus core and the log in memory, on the raft executor. Everything that comes from outside is
 /// put into one inbox, with one post for a burst; each turn drains it, steps the core once for all of it, and
 /// hands the result out in parallel: entries to the log, messages to the peers, committed entries to the
-/// applier. Nothing here waits for a disk.
+/// applier. Where others wait for its messages, nothing here waits for a disk; a member without others may
+/// write its log at the end of a turn, so that a batch of writes wakes no other thread on its way to the disk
+/// and back.
 ///
 /// Public methods are thread-safe unless they say otherwise. Borrows everything; see Member for the order in
 /// which to stop.
@@ -66,8 +69,8 @@ class RaftLoop {
   void Stop(absl::AnyInvocable<void()> done);
 
   void Propose(Bytes entry, Waiter waiter);
-  /// The same for several, in their order.
-  void Propose(std::vector<std::pair<Bytes, Waiter>> proposals);
+  /// The same for several, in their order; they are moved from.
+  void Propose(std::span<std::pair<Bytes, Waiter>> proposals);
   /// One change is proposed at a time: the next one when the one before is applied.
   void ProposeConfChange(const raft::ConfChange& change, Waiter waiter);
   /// Drops the message where too many wait. A follower's question for a read may be answered at once, and
@@ -150,6 +153,10 @@ class RaftLoop {
   void PostTurn() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void PostApplied(std::vector<raft::Message> responses);
   void AskForApplied();
+  /// On the apply executor, now and then while SaveDue is used: those who wait behind a slow disk are made
+  /// known to the applier, which watches their time.
+  void WatchSave();
+  void ArmSaveWatch() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   /// Starts a round for the reads that wait, unless one is under way: asks the leader past the core where
   /// another member leads. A question that is lost is asked again through the core.
   void AskForReads();
@@ -162,6 +169,7 @@ class RaftLoop {
   void TakeAppended(Appended&& appended);
   void TakeInstalled(std::vector<raft::Message> responses);
   void TakeMessage(raft::Message&& message);
+  void TakeWaiter(Waiter&& waiter);
   void ProposeWaiting();
   /// Forgets the proposals of a leader that `which` says.
   void ForgetLeaders(absl::FunctionRef<bool(const Proposal&)> which);
@@ -174,6 +182,8 @@ class RaftLoop {
   void Append(raft::Message&& message);
   /// REQUIRES: `write.done` begins with Written
   void Enqueue(wal::LogStorage::Write&& write);
+  /// At the end of a turn: what was held back for the log, in one call, which may wait for the disk.
+  void SaveDue();
   /// The oldest write came back, on the storage's thread; false where it failed, and with it the member.
   bool Written(const absl::Status& status);
   void HandCommitted(raft::Message&& message);
@@ -205,6 +215,12 @@ class RaftLoop {
   /// a wake-up for each batch.
   bool applied_wanted_ ABSL_GUARDED_BY(mutex_) = true;
 
+  // Of SaveDue.
+  uint64_t saves_ ABSL_GUARDED_BY(mutex_) = 0;                 // odd: one is under way
+  uint64_t watched_save_ ABSL_GUARDED_BY(mutex_) = 0;          // `saves_` at the last look
+  std::vector<Waiter> saved_waiters_ ABSL_GUARDED_BY(mutex_);  // new_waiters_, meanwhile
+  Executor::TimerId save_watch_ ABSL_GUARDED_BY(mutex_) = 0;   // 0: nobody looks
+
   // Thread-safe themselves.
   ReadRounds reads_;
   ReadWitness witness_;
@@ -223,11 +239,12 @@ class RaftLoop {
   raft::ConfState conf_state_;
   std::deque<Proposal> proposals_;  // not yet taken by the core
   std::deque<HeldConfChange> conf_changes_;
-  std::vector<Waiter> new_waiters_;      // not yet handed to the applier
-  std::vector<raft::Message> outgoing_;  // of this turn, to other members
-  raft::HardState hard_state_;           // the newest that the core gave out
-  bool hard_state_unwritten_ = false;    // it moved the commit index alone, and no write carried it yet
-  uint64_t unreported_bytes_ = 0;        // handed to the applier since it last reported
+  std::vector<Waiter> new_waiters_;          // not yet handed to the applier
+  std::vector<wal::LogStorage::Write> due_;  // for SaveDue
+  std::vector<raft::Message> outgoing_;      // of this turn, to other members
+  raft::HardState hard_state_;               // the newest that the core gave out
+  bool hard_state_unwritten_ = false;        // it moved the commit index alone, and no write carried it yet
+  uint64_t unreported_bytes_ = 0;            // handed to the applier since it last reported
   bool ticking_ = false;
   Executor::TimerId tick_timer_ = 0;
   MonotonicTime last_tick_;

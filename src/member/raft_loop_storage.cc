@@ -50,7 +50,49 @@ void RaftLoop::Enqueue(wal::LogStorage::Write&& write) {
     absl::MutexLock lock(&writes_mutex_);
     writes_.push_back(ports_.clock->Now());
   }
-  ports_.log->Enqueue(std::move(write));
+  if (due_.empty() && !(AloneInCharge() && !HasFollowers())) return ports_.log->Enqueue(std::move(write));
+  due_.push_back(std::move(write));
+}
+
+void RaftLoop::SaveDue() {
+  if (due_.empty()) return;
+  {
+    absl::MutexLock lock(&mutex_);
+    ++saves_;
+    saved_waiters_.swap(new_waiters_);
+    if (save_watch_ == 0 && !stopped_) ArmSaveWatch();
+  }
+  ports_.log->SaveNow(std::exchange(due_, {}));
+  absl::MutexLock lock(&mutex_);
+  ++saves_;
+  saved_waiters_.swap(new_waiters_);
+}
+
+void RaftLoop::ArmSaveWatch() {
+  watched_save_ = saves_;
+  save_watch_ = ports_.apply_executor->PostAfter(options_.heartbeat_interval, [this] { WatchSave(); });
+}
+
+void RaftLoop::WatchSave() {
+  std::vector<Waiter> waiters;
+  {
+    absl::MutexLock lock(&mutex_);
+    save_watch_ = 0;
+    const bool under_way = saves_ % 2 == 1;
+    const bool same = saves_ == watched_save_;
+    if (stopped_ || (same && !under_way)) return;
+    if (same) {
+      waiters.swap(saved_waiters_);
+      for (auto& [entry, waiter] : inbox_->proposals) {
+        if (waiter.done && !waiter.as_leader) waiters.push_back(std::move(waiter));
+      }
+      for (auto& [message, waiter] : inbox_->conf_changes) {
+        if (waiter.done) waiters.push_back(std::move(waiter));
+      }
+    }
+    ArmSaveWatch();
+  }
+  if (!waiters.empty()) applier_->Apply({}, std::move(waiters), [] {});
 }
 
 bool RaftLoop::Written(const absl::Status& status) {

@@ -43,8 +43,7 @@ Bytes BuildEntry(RequestKind kind, std::string_view encoded_request, RequestId i
 
 Bytes BuildLegacyPut(std::string_view path, std::string_view value, RequestId id) {
   KVORUM_CHECK(id != RequestId(0));
-  return Bytes::Copy(v2store::Encode(
-      {.id = id.value(), .method = "PUT", .path = std::string(path), .value = std::string(value)}));
+  return v2store::Encode({.id = id.value(), .method = "PUT", .path = path, .value = value});
 }
 
 std::string LegacyAttributesPath(MemberId member) {

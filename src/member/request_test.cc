@@ -48,7 +48,7 @@ TEST(Entry, RequestsOfTheV2StoreAreToldApart) {
     std::string entry = put;
     entry.replace(3, 4, std::string(1, static_cast<char>(std::strlen(method))) + method);
     EXPECT_FALSE(ParseEntry(entry)) << method;
-    const std::optional<v2store::Request> request = V2RequestOf(entry, std::nullopt);
+    const std::optional<v2store::RequestView> request = V2RequestOf(entry, std::nullopt);
     ASSERT_TRUE(request);
     EXPECT_EQ(request->method, method);
     EXPECT_EQ(request->path, "/0/version");

@@ -283,7 +283,7 @@ std::optional<EntryView> ParseEntry(std::string_view data) {
   return view;
 }
 
-std::optional<v2store::Request> V2RequestOf(std::string_view data, const std::optional<EntryView>& view) {
+std::optional<v2store::RequestView> V2RequestOf(std::string_view data, const std::optional<EntryView>& view) {
   if (!view) return v2store::ParseRequest(data);
   return view->kind == kV2Kind ? v2store::ParseRequest(view->body) : std::nullopt;
 }

@@ -112,6 +112,6 @@ inline constexpr uint32_t kV2Kind = 2;
 std::optional<EntryView> ParseEntry(std::string_view data);
 /// The request of the v2 API that an entry is, or has: `view` is what ParseEntry made of `data`. Null where
 /// there is none.
-std::optional<v2store::Request> V2RequestOf(std::string_view data, const std::optional<EntryView>& view);
+std::optional<v2store::RequestView> V2RequestOf(std::string_view data, const std::optional<EntryView>& view);
 
 }  // namespace kvorum::member

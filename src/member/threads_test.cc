@@ -14,11 +14,18 @@ namespace {
 
 constexpr absl::Duration kPatience = absl::Seconds(60);
 
-/// A disk that is always there and takes a thread's time.
+/// A disk that is always there and takes a thread's time, or the caller's.
 class ThreadedDisk final : public wal::LogStorage, public SnapshotStorage {
  public:
   void Enqueue(Write write) override {
     thread_.Post([done = std::move(write.done)]() mutable { done(absl::OkStatus()); });
+  }
+  void SaveNow(std::vector<Write> writes) override {
+    if (absl::Notification* hang = hang_.exchange(nullptr)) {
+      hung.Notify();
+      hang->WaitForNotification();
+    }
+    for (Write& write : writes) write.done(absl::OkStatus());
   }
   void ReleaseTo(raft::Index) override {}
   void Save(raft::Snapshot, absl::AnyInvocable<void(absl::Status)> done) override {
@@ -33,8 +40,12 @@ class ThreadedDisk final : public wal::LogStorage, public SnapshotStorage {
   void ReleaseDatabases(raft::Index) override {}
   int saves() const { return saves_.load(); }
   void Stop() { thread_.Stop(); }
+  /// The next SaveNow returns only when `until` is notified.
+  void Hang(absl::Notification* until) { hang_ = until; }
+  absl::Notification hung;  ///< it was called
 
  private:
+  std::atomic<absl::Notification*> hang_{nullptr};
   std::atomic<int> saves_{0};
   ThreadExecutor thread_{"disk"};
 };
@@ -75,22 +86,24 @@ class ThreadsTest : public ::testing::Test {
     ASSERT_TRUE(stopped.WaitForNotificationWithTimeout(kPatience));
   }
 
-  ApplyResult Do(RequestKind kind, const std::string& request) {
+  ApplyResult Do(RequestKind kind, const std::string& request,
+                 MonotonicTime deadline = MonotonicTime::max()) {
     const RequestId id = member_->NextRequestId();
     absl::Notification told;
     ApplyResult result;
-    member_->Propose(id, BuildEntry(kind, request, id, {}), MonotonicTime::max(), [&](ApplyResult got) {
+    member_->Propose(id, BuildEntry(kind, request, id, {}), deadline, [&](ApplyResult got) {
       result = std::move(got);
       told.Notify();
     });
     EXPECT_TRUE(told.WaitForNotificationWithTimeout(kPatience));
     return result;
   }
-  ApplyResult Put(const std::string& key, const std::string& value) {
+  ApplyResult Put(const std::string& key, const std::string& value,
+                  MonotonicTime deadline = MonotonicTime::max()) {
     etcdserverpb::PutRequest request;
     request.set_key(key);
     request.set_value(value);
-    return Do(RequestKind::kPut, request.SerializeAsString());
+    return Do(RequestKind::kPut, request.SerializeAsString(), deadline);
   }
   std::string Get(const std::string& key) {
     absl::Notification confirmed;
@@ -133,6 +146,22 @@ TEST_F(ThreadsTest, EveryClientReadsWhatItWrote) {
   EXPECT_EQ(member_->store().current_revision(), 1 + kClients * kRounds);
   StopMember();
   EXPECT_GE(disk_.saves(), 1);
+}
+
+TEST_F(ThreadsTest, WhoWaitsBehindADiskThatHangsIsToldInTime) {
+  absl::Notification goes_on;
+  disk_.Hang(&goes_on);
+  const auto soon = [] { return SystemClock().Now() + std::chrono::milliseconds(300); };
+  std::thread first([this, &soon] {  // the one that is being written
+    EXPECT_EQ(Put("a", "1", soon()).status.message(), "etcdserver: request timed out");
+  });
+  EXPECT_TRUE(disk_.hung.WaitForNotificationWithTimeout(kPatience));
+  EXPECT_EQ(Put("b", "2", soon()).status.message(), "etcdserver: request timed out");  // waits for its turn
+  first.join();
+  goes_on.Notify();
+  EXPECT_TRUE(Put("c", "3").status.ok());
+  EXPECT_EQ(Get("a"), "1");  // once it is in the log it counts
+  StopMember();
 }
 
 TEST_F(ThreadsTest, EverybodyIsToldWhenTheMemberStopsUnderLoad) {

@@ -38,7 +38,7 @@ ErrorCode CodeOf(const Member::V2Outcome& outcome) {
 std::optional<std::string> ValueOf(World& world, const std::string& path) {
   const v2store::Result result = world.member().v2_store().Get(path, false, false);
   const auto* event = std::get_if<EventPtr>(&result);
-  return event == nullptr ? std::nullopt : (*event)->node.value;
+  return event == nullptr ? std::nullopt : std::optional<std::string>((*event)->node.value.view());
 }
 
 // ---- One member.
@@ -68,9 +68,9 @@ TEST_F(V2Test, AWriteTellsWhatItDid) {
   EXPECT_EQ(first.raft_index, status.applied_index);
   EXPECT_EQ(first.raft_term, status.term);
   EXPECT_EQ(status.applied_term, status.term);
-  EXPECT_EQ(EventOf(world_.DoV2(Put("/1/a", "2")))->prev_node->value, "1");
+  EXPECT_EQ(EventOf(world_.DoV2(Put("/1/a", "2")))->prev_node->value.view(), "1");
   EXPECT_EQ(EventOf(world_.DoV2({.method = "POST", .path = "/1/q"}))->node.path, "/1/q/00000000000000000006");
-  EXPECT_EQ(EventOf(world_.DoV2({.method = "QGET", .path = "/1/a"}))->node.value, "2");
+  EXPECT_EQ(EventOf(world_.DoV2({.method = "QGET", .path = "/1/a"}))->node.value.view(), "2");
   EXPECT_EQ(CodeOf(world_.DoV2({.method = "PUT", .path = "/1/a", .prev_value = "x"})),
             ErrorCode::kCompareFailed);
   EXPECT_EQ(EventOf(world_.DoV2({.method = "DELETE", .path = "/1/a"}))->index(), 7u);
@@ -111,7 +111,7 @@ TEST_F(V2Test, ComesBackFromASnapshotAndTheLog) {
 
 TEST_F(V2Test, TakesARequestInTheOtherForm) {
   std::string data;
-  wire::AppendBytes(data, kV2Kind, v2store::Encode(Put("/1/wrapped", "v")));
+  wire::AppendBytes(data, kV2Kind, v2store::Encode(Put("/1/wrapped", "v")).view());
   ASSERT_TRUE(StartOn(data).ok());
   world_.Advance(seconds(2));
   EXPECT_EQ(ValueOf(world_, "/1/wrapped"), "v");
@@ -194,7 +194,9 @@ class V2TreeTest : public ::testing::Test {
   std::string Get(const std::string& path) {
     const v2store::Result result = store_.Get(path, false, false);
     const auto* event = std::get_if<EventPtr>(&result);
-    return event == nullptr ? "(none)" : (*event)->node.value.value_or("(directory)");
+    if (event == nullptr) return "(none)";
+    const v2store::NodeImage& node = (*event)->node;
+    return node.dir ? "(directory)" : std::string(node.value.view());
   }
 
   FakeClock clock_;
@@ -340,7 +342,7 @@ TEST_F(V2GroupTest, AnyMemberWrites) {
   // Three members, three times published, one version.
   EXPECT_EQ(EventOf(group_.DoV2(group_.at(1), Put("/1/a", "1")))->index(), 8u);
   EXPECT_EQ(EventOf(group_.DoV2(group_.at(2), Put("/1/a", "2")))->index(), 9u);
-  EXPECT_EQ(EventOf(group_.DoV2(group_.at(3), Put("/1/a", "3")))->prev_node->value, "2");
+  EXPECT_EQ(EventOf(group_.DoV2(group_.at(3), Put("/1/a", "3")))->prev_node->value.view(), "2");
   ExpectAllEqual();
 }
 

@@ -48,7 +48,7 @@ std::optional<cluster::Member> MemberOf(const v2store::NodeImage& directory) {
   cluster::Member attributes;
   for (const v2store::NodeImage& file : directory.nodes) {
     const bool raft = std::string_view(file.path).ends_with(kRaftAttributes);
-    absl::StatusOr<cluster::Member> said = cluster::AttributesFromJson(file.value.value_or(""));
+    absl::StatusOr<cluster::Member> said = cluster::AttributesFromJson(file.value.view());
     if (!said.ok()) return std::nullopt;
     raft ? member = *std::move(said) : attributes = *std::move(said);
   }
@@ -76,14 +76,14 @@ std::optional<cluster::Roster> RosterOf(const v2store::Store& store) {
   }
   const v2store::Result version = store.Get(kLegacyVersionPath, false, false);
   if (const auto* event = std::get_if<v2store::EventPtr>(&version)) {
-    roster.version = (*event)->node.value.value_or("");
+    roster.version = (*event)->node.value.view();
   }
   return roster;
 }
 
 }  // namespace
 
-std::optional<V2MembershipPut> MembershipPutOf(const v2store::Request& request) {
+std::optional<V2MembershipPut> MembershipPutOf(const v2store::RequestView& request) {
   const bool conditions = request.prev_exist || request.prev_index != 0 || !request.prev_value.empty();
   if (request.method != "PUT" || conditions) return std::nullopt;
   std::string_view path = request.path;
@@ -182,7 +182,7 @@ void V2Tree::FollowNormal(const raft::Entry& entry) {
   }
 }
 
-v2store::Result V2Tree::Apply(const v2store::Request& request) {
+v2store::Result V2Tree::Apply(const v2store::RequestView& request) {
   const std::optional<V2MembershipPut> put = MembershipPutOf(request);
   if (!put) return store_.Apply(request);
   if (!put->attributes_of) {

@@ -18,7 +18,7 @@ namespace kvorum::member {
 struct V2MembershipPut {
   std::optional<MemberId> attributes_of;  ///< null: the cluster's version
 };
-std::optional<V2MembershipPut> MembershipPutOf(const v2store::Request& request);
+std::optional<V2MembershipPut> MembershipPutOf(const v2store::RequestView& request);
 
 /// The v2 store as the log makes it: clients' keys, and beside them the membership and the cluster's version,
 /// kept as etcd 3.4 keeps them, so that the store's index is the same on every member of a cluster of both
@@ -42,7 +42,7 @@ class V2Tree {
   /// that is refused.
   void Follow(const raft::Entry& entry);
   /// The same for a request of the v2 API. Nothing is replied to a MembershipPutOf: a null event.
-  v2store::Result Apply(const v2store::Request& request);
+  v2store::Result Apply(const v2store::RequestView& request);
 
   v2store::Store& store() const { return store_; }
 

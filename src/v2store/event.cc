@@ -41,7 +41,7 @@ void AppendEvent(std::string& out, const Event& event, bool with_nodes, Keys key
 
 void AppendImageHead(std::string& out, const NodeImage& node, Keys keys) {
   AppendNodeKey(out, node.path, keys);
-  if (node.value) AppendNodeValue(out, *node.value);
+  if (!node.value.is_null()) AppendNodeValue(out, node.value.view());
   AppendNodeKind(out, node.dir, node.expires, node.ttl);
 }
 
@@ -126,9 +126,10 @@ void AppendNode(std::string& out, const NodeImage& top, Keys keys) {
     const NodeImage* node;
     size_t next = 0;
   };
+  AppendImageHead(out, top, keys);
+  if (top.nodes.empty()) return AppendNodeTail(out, top.modified_index, top.created_index);
   // Not by recursion: a tree may be deeper than a stack.
   std::vector<Place> way{{&top}};
-  AppendImageHead(out, top, keys);
   while (!way.empty()) {
     Place& place = way.back();
     const NodeImage& node = *place.node;

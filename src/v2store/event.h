@@ -7,14 +7,15 @@
 #include <string_view>
 #include <vector>
 
+#include "base/bytes.h"
 #include "base/clock.h"
 
 namespace kvorum::v2store {
 
 /// A node as a reply or an event shows it (reference: v2-keys.md §3.1, §4.1).
 struct NodeImage {
-  std::string path;                  ///< full store path: "/1/foo"
-  std::optional<std::string> value;  ///< null: not shown
+  std::string path;  ///< full store path: "/1/foo"
+  Bytes value;       ///< null: not shown
   bool dir = false;
   std::optional<WallTime> expires;
   int64_t ttl = 0;  ///< seconds, as of when the image was taken; 0 is not shown

@@ -27,7 +27,7 @@ std::string TimeText(int64_t nanos) {
 TEST(V2EventTest, ShowsFieldsInEtcdsOrder) {
   Event event{.action = Action::kSet,
               .node = {.path = "/1/a",
-                       .value = "",
+                       .value = Bytes::Copy(""),
                        .expires = WallTime(milliseconds(1'700'000'000'500)),
                        .ttl = -3,
                        .modified_index = 7,
@@ -48,7 +48,7 @@ TEST(V2EventTest, ShowsKeysWithoutTheClientsRoot) {
 }
 
 TEST(V2EventTest, EscapesAsGoDoes) {
-  EXPECT_EQ(Json({.node = {.path = "/1/<\xc3\xbc>", .value = "\"\\\n\x01\xff&\xe2\x80\xa8"}}),
+  EXPECT_EQ(Json({.node = {.path = "/1/<\xc3\xbc>", .value = Bytes::Copy("\"\\\n\x01\xff&\xe2\x80\xa8")}}),
             "{\"action\":\"get\",\"node\":{\"key\":\"/\\u003c\xc3\xbc\\u003e\","
             "\"value\":\"\\\"\\\\\\n\\u0001\\ufffd\\u0026\\u2028\"}}");
 }

@@ -62,12 +62,13 @@ void Listing::Begin(const Node& node, std::string* out) {
   way_.push_back({&node, Node::Children(node)});
   AppendNodeKey(*out, path_, Keys::kShown);
   if (!node.dir()) {
-    if (node.value().size() > kWholeValue) {
+    const std::string_view value = node.value().view();
+    if (value.size() > kWholeValue) {
       *out += ",\"value\":\"";
-      value_left_ = node.value();
+      value_left_ = value;
       return;
     }
-    AppendNodeValue(*out, node.value());
+    AppendNodeValue(*out, value);
   }
   EndHead(node, out);
 }

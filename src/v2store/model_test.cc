@@ -188,8 +188,8 @@ std::map<std::string, std::string> Listed(const Store& store) {
   std::vector<std::string> paths = {"/1"};
   const auto add = [&](const NodeImage& node) {
     listed[node.path] =
-        fmt::format("{} {} {} {} {}", node.dir, node.value.value_or(""), node.created_index,
-                    node.modified_index, node.expires ? node.expires->time_since_epoch().count() : 0);
+        fmt::format("{} {} {} {} {}", node.dir, node.value.view(), node.created_index, node.modified_index,
+                    node.expires ? node.expires->time_since_epoch().count() : 0);
   };
   while (!paths.empty()) {
     const std::string path = paths.back();

@@ -16,6 +16,10 @@ bool NameLess(const Node* node, std::string_view name) { return node->name() < n
 
 void Node::Drop(const Node* node) {
   if (!IsLast(node->shares_)) return;
+  if (node->chunks_.empty()) {
+    delete node;
+    return;
+  }
   std::vector<const Node*> gone{node};
   while (!gone.empty()) {
     const Node* next = gone.back();
@@ -88,24 +92,23 @@ Node* Node::EditChild(std::string_view name) {
   return const_cast<Node*>(*found);
 }
 
-void Node::Put(NodeRef child) {
+NodeRef Node::Put(NodeRef child) {
   KVORUM_CHECK(dir());
   const std::string_view name = child->name();
   if (chunks_.empty()) {
     chunks_.push_back(NewChunk({child.Release()}));
-    return;
+    return {};
   }
   const size_t i = ChunkOf(name);
   std::vector<const Node*>& nodes = EditChunk(i)->nodes;
   const auto found = std::lower_bound(nodes.begin(), nodes.end(), name, NameLess);
   if (found != nodes.end() && (*found)->name() == name) {
-    Drop(std::exchange(*found, child.Release()));
-    return;
+    return NodeRef(std::exchange(*found, child.Release()));
   }
   const bool at_end = found == nodes.end() && i + 1 == chunks_.size();
   if (nodes.size() < kChunkNodes) {
     nodes.insert(found, child.Release());
-    return;
+    return {};
   }
   // Names often come in order: then the chunk stays full.
   const auto middle = nodes.begin() + (at_end ? kChunkNodes : kChunkNodes / 2);
@@ -116,6 +119,7 @@ void Node::Put(NodeRef child) {
   std::vector<const Node*>& half = in_upper ? upper : nodes;
   half.insert(half.begin() + offset, child.Release());
   chunks_.insert(chunks_.begin() + static_cast<ptrdiff_t>(i) + 1, NewChunk(std::move(upper)));
+  return {};
 }
 
 NodeRef Node::Take(std::string_view name) {

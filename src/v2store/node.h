@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/bytes.h"
 #include "base/clock.h"
 
 namespace kvorum::v2store {
@@ -51,7 +52,7 @@ class Node {
  public:
   struct Fields {
     std::string name;
-    std::string value;
+    Bytes value;  ///< null for a directory alone
     bool dir = false;
     uint64_t created_index = 0;
     uint64_t modified_index = 0;
@@ -64,7 +65,7 @@ class Node {
   static NodeRef Share(const Node& node);
 
   const std::string& name() const { return fields_.name; }
-  const std::string& value() const { return fields_.value; }
+  const Bytes& value() const { return fields_.value; }
   bool dir() const { return fields_.dir; }
   uint64_t created_index() const { return fields_.created_index; }
   uint64_t modified_index() const { return fields_.modified_index; }
@@ -86,8 +87,8 @@ class Node {
   void SetExpires(std::optional<WallTime> expires) { fields_.expires = expires; }
   /// The child, a directory, to change it; null where there is none.
   Node* EditChild(std::string_view name);
-  /// Adds the node, or puts it in the place of the one of its name.
-  void Put(NodeRef child);
+  /// Adds the node, or puts it in the place of the one of its name, which it gives.
+  NodeRef Put(NodeRef child);
   /// REQUIRES: there is one.
   NodeRef Take(std::string_view name);
   /// The node itself to change it: a copy where it is shared.

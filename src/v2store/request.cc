@@ -32,7 +32,7 @@ bool IsText(uint32_t number) {
   return number == kMethod || number == kPath || number == kVal || number == kPrevValue;
 }
 
-void Take(const wire::Field& field, Request* request) {
+void Take(const wire::Field& field, RequestView* request) {
   const auto flag = [&field] { return field.varint != 0; };
   switch (field.number) {
     case kId:
@@ -91,34 +91,72 @@ void Take(const wire::Field& field, Request* request) {
   }
 }
 
-}  // namespace
+/// Counts the bytes of fields.
+class Measure {
+ public:
+  void Uint(uint32_t field, uint64_t value) {
+    size_ += wire::VarintSize(wire::Tag(field, wire::Type::kVarint)) + wire::VarintSize(value);
+  }
+  void Text(uint32_t field, std::string_view text) {
+    size_ +=
+        wire::VarintSize(wire::Tag(field, wire::Type::kLength)) + wire::VarintSize(text.size()) + text.size();
+  }
+  size_t size() const { return size_; }
 
-std::string Encode(const Request& request) {
-  std::string out;
-  out.reserve(80 + request.method.size() + request.path.size() + request.value.size() +
-              request.prev_value.size());
-  wire::AppendUint(out, kId, request.id);
-  wire::AppendBytes(out, kMethod, request.method);
-  wire::AppendBytes(out, kPath, request.path);
-  wire::AppendBytes(out, kVal, request.value);
-  wire::AppendUint(out, kDir, request.dir);
-  wire::AppendBytes(out, kPrevValue, request.prev_value);
-  wire::AppendUint(out, kPrevIndex, request.prev_index);
-  if (request.prev_exist) wire::AppendUint(out, kPrevExist, *request.prev_exist);
-  wire::AppendUint(out, kExpiration, static_cast<uint64_t>(request.expiration));
-  wire::AppendUint(out, kWait, request.wait);
-  wire::AppendUint(out, kSince, request.since);
-  wire::AppendUint(out, kRecursive, request.recursive);
-  wire::AppendUint(out, kSorted, request.sorted);
-  wire::AppendUint(out, kQuorum, request.quorum);
-  wire::AppendUint(out, kTime, static_cast<uint64_t>(request.time));
-  wire::AppendUint(out, kStream, request.stream);
-  if (request.refresh) wire::AppendUint(out, kRefresh, *request.refresh);
-  return out;
+ private:
+  size_t size_ = 0;
+};
+
+/// Writes them to where there is room for so many.
+class Writer {
+ public:
+  explicit Writer(char* out) : out_(out) {}
+  void Uint(uint32_t field, uint64_t value) {
+    out_ = wire::PutVarint(wire::PutVarint(out_, wire::Tag(field, wire::Type::kVarint)), value);
+  }
+  void Text(uint32_t field, std::string_view text) {
+    out_ = wire::PutVarint(wire::PutVarint(out_, wire::Tag(field, wire::Type::kLength)), text.size());
+    out_ = std::copy(text.begin(), text.end(), out_);
+  }
+
+ private:
+  char* out_;
+};
+
+template <typename Fields>
+void Visit(const RequestView& request, Fields* fields) {
+  fields->Uint(kId, request.id);
+  fields->Text(kMethod, request.method);
+  fields->Text(kPath, request.path);
+  fields->Text(kVal, request.value);
+  fields->Uint(kDir, request.dir);
+  fields->Text(kPrevValue, request.prev_value);
+  fields->Uint(kPrevIndex, request.prev_index);
+  if (request.prev_exist) fields->Uint(kPrevExist, *request.prev_exist);
+  fields->Uint(kExpiration, static_cast<uint64_t>(request.expiration));
+  fields->Uint(kWait, request.wait);
+  fields->Uint(kSince, request.since);
+  fields->Uint(kRecursive, request.recursive);
+  fields->Uint(kSorted, request.sorted);
+  fields->Uint(kQuorum, request.quorum);
+  fields->Uint(kTime, static_cast<uint64_t>(request.time));
+  fields->Uint(kStream, request.stream);
+  if (request.refresh) fields->Uint(kRefresh, *request.refresh);
 }
 
-std::optional<Request> ParseRequest(std::string_view data) {
-  Request request;
+}  // namespace
+
+Bytes Encode(const RequestView& request) {
+  Measure measure;
+  Visit(request, &measure);
+  return Bytes::Build(measure.size(), [&request](char* out) {
+    Writer writer(out);
+    Visit(request, &writer);
+  });
+}
+
+std::optional<RequestView> ParseRequest(std::string_view data) {
+  RequestView request;
   wire::Reader reader(data);
   for (wire::Field field; reader.Next(&field);) {
     if (field.number > kRefresh) continue;
@@ -129,7 +167,7 @@ std::optional<Request> ParseRequest(std::string_view data) {
   // What a v3 request has in this field is a message, whose first byte is no letter.
   const bool named = !request.method.empty() && std::all_of(request.method.begin(), request.method.end(),
                                                             [](char c) { return c >= 'A' && c <= 'Z'; });
-  return named ? std::optional(std::move(request)) : std::nullopt;
+  return named ? std::optional(request) : std::nullopt;
 }
 
 }  // namespace kvorum::v2store

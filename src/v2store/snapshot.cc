@@ -20,7 +20,7 @@ void AppendHead(std::string& out, std::string_view path, const Node& node) {
     out += "0001-01-01T00:00:00Z";
   }
   out += "\",\"Value\":";
-  AppendJsonString(out, node.value());
+  AppendJsonString(out, node.value().view());
   out += ",\"Children\":";
 }
 

@@ -89,6 +89,13 @@ bool TakeText(Token token, std::string_view text, std::string* to) {
   return true;
 }
 
+bool TakeText(Token token, std::string_view text, Bytes* to) {
+  if (token == Token::kNull) return true;
+  if (token != Token::kString) return false;
+  *to = Bytes::Copy(text);
+  return true;
+}
+
 bool TakeFlag(Token token, bool* flag) {
   *flag = token == Token::kTrue;
   return token == Token::kTrue || token == Token::kFalse || token == Token::kNull;
@@ -201,7 +208,11 @@ bool Builder::End() {
 bool Builder::EndNode() {
   Building done = std::move(nodes_.back());
   nodes_.pop_back();
-  if (done.fields.dir) done.fields.value.clear();
+  if (done.fields.dir) {
+    done.fields.value = Bytes();
+  } else if (done.fields.value.is_null()) {
+    done.fields.value = Bytes::Copy("");
+  }
   // Nobody may write them, so that nothing could make them expire.
   const bool top = nodes_.empty();
   const bool read_only = top || (nodes_.size() == 1 && (done.fields.name == "0" || done.fields.name == "1"));
@@ -281,7 +292,7 @@ bool Builder::EventScalar(Token token, std::string_view text) {
 
 bool Builder::ImageScalar(Token token, std::string_view text, NodeImage* image) {
   if (key_ == "key") return TakeText(token, text, &image->path);
-  if (key_ == "value") return token == Token::kNull || TakeText(token, text, &image->value.emplace());
+  if (key_ == "value") return TakeText(token, text, &image->value);
   if (key_ == "dir") return TakeFlag(token, &image->dir);
   if (key_ == "expiration") return TakeExpires(token, text, &image->expires);
   if (key_ == "ttl") return TakeNumber(token, text, &image->ttl);

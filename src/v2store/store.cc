@@ -19,8 +19,8 @@ Expires AtCreation(Expires expires) { return expires && *expires < kEarliestExpi
 /// "[given != actual]" for what does not hold; empty where all does. Zero and empty: not asked for.
 std::string CompareCause(const Node& node, std::string_view prev_value, uint64_t prev_index) {
   std::string cause;
-  if (!prev_value.empty() && prev_value != node.value()) {
-    cause = fmt::format("[{} != {}]", prev_value, node.value());
+  if (!prev_value.empty() && prev_value != node.value().view()) {
+    cause = fmt::format("[{} != {}]", prev_value, node.value().view());
   }
   const bool any_index = prev_index == 0 || IsPlanted(PlantedBug::kV2CasAnyIndex);
   if (!any_index && prev_index != node.modified_index()) {
@@ -48,9 +48,14 @@ bool CountsAsSuccess(Kind kind, ErrorCode code) {
   return false;
 }
 
-Expires ExpiresOf(const Request& request) {
+Expires ExpiresOf(const RequestView& request) {
   if (request.expiration == 0) return std::nullopt;
   return WallTime(std::chrono::nanoseconds(request.expiration));
+}
+
+/// The value that a file gets: a refresh keeps the one it has.
+Bytes NewValue(const Node* old, std::string_view value, bool refresh) {
+  return refresh ? old->value() : Bytes::Copy(value);
 }
 
 }  // namespace
@@ -59,7 +64,7 @@ NodeImage ImageOf(std::string_view path, const Node& node, WallTime now) {
   NodeImage image;
   image.path = path;
   image.dir = node.dir();
-  if (!node.dir()) image.value = node.value();
+  image.value = node.value();
   if (node.expires()) {
     image.expires = node.expires();
     image.ttl = ShownTtl(*node.expires(), now);
@@ -81,7 +86,9 @@ std::shared_ptr<Event> Store::Impl::NewEvent(Action action, std::string_view pat
   event->store_index = index.load(std::memory_order_relaxed) + 1;
   event->node.path = path;
   event->node.modified_index = event->node.created_index = event->store_index;
-  if (prev != nullptr) event->prev_node = ImageOf(path, *prev, clock->WallNow());
+  if (prev != nullptr) {
+    event->prev_node = ImageOf(path, *prev, prev->expires() ? clock->WallNow() : WallTime());
+  }
   return event;
 }
 
@@ -97,7 +104,7 @@ Store::Impl::Change Store::Impl::Put(std::shared_ptr<Event> event, Node::Fields 
   fields.created_index = node.created_index;
   fields.modified_index = node.modified_index;
   node.dir = fields.dir;
-  if (!fields.dir) node.value = fields.value;
+  node.value = fields.value;
   if (fields.expires) {
     node.expires = fields.expires;
     node.ttl = ShownTtl(*fields.expires, clock->WallNow());
@@ -124,7 +131,7 @@ Store::Impl::Outcome Store::Impl::Create(std::string_view path, bool dir, std::s
     return Fail(found);
   }
   return Put(NewEvent(Action::kCreate, path, nullptr),
-             {.value = dir ? std::string() : std::string(value), .dir = dir, .expires = AtCreation(expires)});
+             {.value = dir ? Bytes() : Bytes::Copy(value), .dir = dir, .expires = AtCreation(expires)});
 }
 
 Store::Impl::Outcome Store::Impl::Set(std::string_view path, bool dir, std::string_view value,
@@ -136,9 +143,9 @@ Store::Impl::Outcome Store::Impl::Set(std::string_view path, bool dir, std::stri
   if (found.node != nullptr && found.node->dir()) return Fail(ErrorCode::kNotFile, path);
   std::shared_ptr<Event> event = NewEvent(Action::kSet, path, found.node);
   event->refresh = refresh;
-  std::string kept = refresh ? found.node->value() : std::string(value);
-  return Put(std::move(event),
-             {.value = dir ? std::string() : std::move(kept), .dir = dir, .expires = AtCreation(expires)});
+  return Put(std::move(event), {.value = dir ? Bytes() : NewValue(found.node, value, refresh),
+                                .dir = dir,
+                                .expires = AtCreation(expires)});
 }
 
 Store::Impl::Outcome Store::Impl::Update(std::string_view path, std::string_view value, Expires expires,
@@ -152,8 +159,7 @@ Store::Impl::Outcome Store::Impl::Update(std::string_view path, std::string_view
   event->refresh = refresh;
   event->node.created_index = found.node->created_index();
   if (!found.node->dir()) {
-    return Put(std::move(event),
-               {.value = refresh ? found.node->value() : std::string(value), .expires = expires});
+    return Put(std::move(event), {.value = NewValue(found.node, value, refresh), .expires = expires});
   }
   // The event shows the new index, but the directory keeps the one it has.
   event->node.dir = true;
@@ -179,8 +185,7 @@ Store::Impl::Outcome Store::Impl::CompareAndSwap(std::string_view path, std::str
   std::shared_ptr<Event> event = NewEvent(Action::kCompareAndSwap, path, found.node);
   event->refresh = refresh;
   event->node.created_index = found.node->created_index();
-  return Put(std::move(event),
-             {.value = refresh ? found.node->value() : std::string(value), .expires = expires});
+  return Put(std::move(event), {.value = NewValue(found.node, value, refresh), .expires = expires});
 }
 
 Store::Impl::Outcome Store::Impl::Delete(std::string_view path, bool dir, bool recursive) {
@@ -270,8 +275,8 @@ void Store::Expire(WallTime cutoff) {
   }
 }
 
-Result Store::Apply(const Request& request) {
-  const std::string& path = request.path;
+Result Store::Apply(const RequestView& request) {
+  const std::string_view path = request.path;
   const Expires expires = ExpiresOf(request);
   const bool refresh = request.refresh.value_or(false);
   const bool compares = request.prev_index != 0 || !request.prev_value.empty();

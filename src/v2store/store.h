@@ -70,7 +70,7 @@ class Store {
   /// By the table of v2-replication.md §1.4, SYNC and QGET too (a SYNC gives a null event). What the paths of
   /// members and of the version mean besides is the caller's. A method that is none: kRaftInternal
   /// "etcdserver: unknown method".
-  Result Apply(const Request& request);
+  Result Apply(const RequestView& request);
 
   // The same one by one. `expires`: none: permanent. Paths need not be clean.
   Result Create(std::string_view path, bool dir, std::string_view value, bool unique,

@@ -78,7 +78,7 @@ struct Store::Impl {
   WatchHub hub;
 };
 
-/// A node as a reply or an event has it, without its children.
+/// A node as a reply or an event has it, without its children. `now` counts where it expires.
 NodeImage ImageOf(std::string_view path, const Node& node, WallTime now);
 
 }  // namespace kvorum::v2store

@@ -51,12 +51,13 @@ Node* Tree::EditParent(std::string_view path, uint64_t index) {
 void Tree::Put(std::string_view path, Node::Fields fields) {
   Node* parent = EditParent(path, fields.modified_index);
   fields.name = LastName(path);
-  if (const Node* old = parent->Child(fields.name); old != nullptr) {
+  const std::optional<WallTime> expires = fields.expires;
+  const NodeRef old = parent->Put(Node::New(std::move(fields)));
+  if (old) {
     KVORUM_CHECK(!old->dir());
     if (old->expires()) expiring_.erase({*old->expires(), std::string(path)});
   }
-  if (fields.expires) expiring_.insert({*fields.expires, std::string(path)});
-  parent->Put(Node::New(std::move(fields)));
+  if (expires) expiring_.insert({*expires, std::string(path)});
 }
 
 NodeRef Tree::Remove(std::string_view path) {

@@ -42,6 +42,23 @@ class LogWriter::Impl {
     if (write.done) write.done(absl::CancelledError("the log writer has stopped"));
   }
 
+  void SaveNow(std::vector<Write> writes) {
+    bool here = false;
+    {
+      absl::MutexLock lock(&mutex_);
+      here = !writing_ && !stopping_ && queue_.empty();
+      writing_ = writing_ || here;
+    }
+    if (!here) {
+      for (Write& write : writes) Enqueue(std::move(write));
+      return;
+    }
+    WriteAll(&writes);
+    absl::MutexLock lock(&mutex_);
+    writing_ = false;
+    if (HasWork()) WakeUp();
+  }
+
   void ReleaseTo(raft::Index index) {
     absl::MutexLock lock(&mutex_);
     if (stopping_) return;
@@ -61,8 +78,13 @@ class LogWriter::Impl {
   }
 
  private:
+  bool HasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return !queue_.empty() || release_to_ > raft::Index(0) || stopping_;
+  }
+
+  /// Whoever is writing looks again when that is done.
   void WakeUp() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    if (!asleep_) return;
+    if (!asleep_ || writing_) return;
     asleep_ = false;
     wake_.Signal();
   }
@@ -73,17 +95,20 @@ class LogWriter::Impl {
       raft::Index release_to;
       {
         absl::MutexLock lock(&mutex_);
-        while (queue_.empty() && release_to_ == raft::Index(0) && !stopping_) {
+        while (writing_ || !HasWork()) {
           asleep_ = true;
           wake_.Wait(&mutex_);
         }
         asleep_ = false;
         if (queue_.empty() && release_to_ == raft::Index(0)) break;
+        writing_ = true;
         writes.swap(queue_);
         release_to = std::exchange(release_to_, raft::Index(0));
       }
       if (!writes.empty()) WriteAll(&writes);
       if (release_to > raft::Index(0)) Release(release_to);
+      absl::MutexLock lock(&mutex_);
+      writing_ = false;
     }
     // A failure has been reported to the write that met it; here only commit indexes are left.
     wal_->Sync().IgnoreError();
@@ -129,7 +154,7 @@ class LogWriter::Impl {
   const size_t purge_keep_;
   const Options options_;
 
-  // Owned by the writer thread, but for PrepareNextSegment.
+  // Owned by the thread that set `writing_`, but for PrepareNextSegment.
   const std::unique_ptr<Wal> wal_;
   std::vector<Batch> batches_;
 
@@ -139,6 +164,7 @@ class LogWriter::Impl {
   absl::Mutex mutex_;
   absl::CondVar wake_;  // signalled only when the writer sleeps
   bool asleep_ ABSL_GUARDED_BY(mutex_) = false;
+  bool writing_ ABSL_GUARDED_BY(mutex_) = false;  // somebody has wal_
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::vector<Write> queue_ ABSL_GUARDED_BY(mutex_);
   raft::Index release_to_ ABSL_GUARDED_BY(mutex_);  // 0: nothing to release
@@ -154,6 +180,7 @@ LogWriter::LogWriter(std::unique_ptr<Wal> wal, std::string directory, size_t pur
 LogWriter::~LogWriter() = default;
 
 void LogWriter::Enqueue(Write write) { impl_->Enqueue(std::move(write)); }
+void LogWriter::SaveNow(std::vector<Write> writes) { impl_->SaveNow(std::move(writes)); }
 void LogWriter::ReleaseTo(raft::Index index) { impl_->ReleaseTo(index); }
 void LogWriter::Stop() { impl_->Stop(); }
 

@@ -13,6 +13,7 @@ namespace kvorum::wal {
 /// old ones.
 ///
 ///     Enqueue ─▶ queue ─▶ thread "wal-writer": Wal::Save ─▶ done, done, …
+///     SaveNow ─▶ the same on the caller's thread, while "wal-writer" sleeps
 ///     ReleaseTo ────────▶ Wal::ReleaseTo ─▶ thread "wal-segments": Purge, Wal::PrepareNextSegment
 ///
 /// Thread-safe, but for Stop and the destructor.
@@ -24,6 +25,7 @@ class LogWriter final : public LogStorage {
   ~LogWriter() override;
 
   void Enqueue(Write write) override;
+  void SaveNow(std::vector<Write> writes) override;
   void ReleaseTo(raft::Index index) override;
 
   /// Finishes what is queued and joins the threads; later writes get Cancelled, inside Enqueue.

@@ -127,6 +127,80 @@ TEST_F(WalLogWriter, StopFinishesTheQueueAndRefusesTheRest) {
   EXPECT_EQ(recovered.hard_state, State(1, 1, 10));
 }
 
+std::vector<LogStorage::Write> ListOf(LogStorage::Write write) {
+  std::vector<LogStorage::Write> writes;
+  writes.push_back(std::move(write));
+  return writes;
+}
+
+TEST_F(WalLogWriter, WritesOnTheCallersThreadWhereNothingWaits) {
+  Start();
+  const uint64_t written = env_.count(Op::kWrite), synced = env_.count(Op::kSync);
+  std::vector<uint64_t> order;
+  const auto note = [&order, caller = std::this_thread::get_id()](uint64_t index) {
+    return [&order, caller, index](const absl::Status& status) {
+      EXPECT_TRUE(status.ok()) << status;
+      EXPECT_EQ(std::this_thread::get_id(), caller);
+      order.push_back(index);
+    };
+  };
+  std::vector<LogStorage::Write> writes = ListOf(OneEntry(1, note(1)));
+  writes.push_back(OneEntry(2, note(2)));
+  writer_->SaveNow(std::move(writes));
+  EXPECT_THAT(order, ElementsAre(1, 2));
+  EXPECT_EQ(env_.count(Op::kWrite) - written, 1u);
+  EXPECT_EQ(env_.count(Op::kSync) - synced, 1u);
+  env_.Crash(FaultEnv::KeepNothing());
+  EXPECT_EQ(ReadOnly("wal", SnapshotRecord(), options_).value().entries.size(), 2u);
+}
+
+TEST_F(WalLogWriter, WaitsItsTurnBehindWhatIsBeingWritten) {
+  Start();
+  absl::Notification release, written;
+  Hold(&release);
+  writer_->SaveNow(ListOf(OneEntry(2, [&](const absl::Status& status) {
+    EXPECT_TRUE(status.ok()) << status;
+    EXPECT_TRUE(release.HasBeenNotified());
+    written.Notify();
+  })));
+  EXPECT_FALSE(written.HasBeenNotified());
+  release.Notify();
+  EXPECT_TRUE(written.WaitForNotificationWithTimeout(kBound));
+  EXPECT_TRUE(WriteAndWait(3).ok());
+}
+
+TEST_F(WalLogWriter, WhatComesWhileACallerWritesIsWrittenNext) {
+  Start();
+  absl::Notification written;
+  writer_->SaveNow(ListOf(OneEntry(1, [&](const absl::Status&) {
+    std::thread([&] {
+      writer_->Enqueue(OneEntry(2, [&written](const absl::Status& status) {
+        EXPECT_TRUE(status.ok()) << status;
+        written.Notify();
+      }));
+    }).join();
+    EXPECT_FALSE(written.HasBeenNotified());
+  })));
+  EXPECT_TRUE(written.WaitForNotificationWithTimeout(kBound));
+}
+
+TEST_F(WalLogWriter, AFailureOnTheCallersThreadIsFinal) {
+  Start();
+  env_.FailNth(Op::kSync, 0, absl::InternalError("EIO"));
+  absl::Status result;
+  writer_->SaveNow(ListOf(OneEntry(1, [&result](absl::Status status) { result = std::move(status); })));
+  EXPECT_EQ(result, absl::InternalError("EIO"));
+  EXPECT_EQ(WriteAndWait(2), absl::InternalError("EIO"));
+}
+
+TEST_F(WalLogWriter, ACallerIsRefusedAfterStop) {
+  Start();
+  writer_->Stop();
+  absl::Status result;
+  writer_->SaveNow(ListOf(OneEntry(1, [&result](absl::Status status) { result = std::move(status); })));
+  EXPECT_TRUE(absl::IsCancelled(result)) << result;
+}
+
 TEST_F(WalLogWriter, WritesSnapshotRecords) {
   Start();
   EXPECT_TRUE(WriteAndWait(1).ok());

@@ -44,7 +44,8 @@ absl::StatusOr<NewSegment> SegmentMaker::Make(uint64_t number) {
   return segment;
 }
 
-absl::Status SegmentMaker::FillWithZeros(WritableFile& file, const std::atomic<bool>& stop) {
+absl::Status SegmentMaker::FillWithZeros(NewSegment& segment, const std::atomic<bool>& stop) {
+  WritableFile& file = *segment.file;
   if (options_.unsafe_no_fsync) return absl::OkStatus();
   const std::string zeros(std::min(kFillBytes, options_.segment_size_bytes), '\0');
   while (file.position() < options_.segment_size_bytes && !stop && !wanted_) {
@@ -52,6 +53,7 @@ absl::Status SegmentMaker::FillWithZeros(WritableFile& file, const std::atomic<b
     KVORUM_RETURN_IF_ERROR(file.Append(std::string_view(zeros).substr(0, left)));
     KVORUM_RETURN_IF_ERROR(file.Sync());
   }
+  segment.zeros_end = file.position();
   return file.Seek(0);
 }
 
@@ -65,7 +67,7 @@ void SegmentMaker::Prepare(const std::atomic<bool>& stop) {
   }
   absl::StatusOr<NewSegment> segment = Make(number);
   if (segment.ok()) {
-    if (const absl::Status status = FillWithZeros(*segment->file, stop); !status.ok()) {
+    if (const absl::Status status = FillWithZeros(*segment, stop); !status.ok()) {
       options_.env->RemoveFile(segment->path).IgnoreError();
       segment = status;
     }

@@ -1,5 +1,6 @@
 #include "wal/wal.h"
 
+#include <algorithm>
 #include <chrono>
 #include <deque>
 #include <utility>
@@ -121,6 +122,7 @@ class WalImpl final : public Wal {
   void AddState(const raft::HardState& state);
   absl::Status Cut();
   absl::Status Flush();
+  absl::Status Write();
   absl::Status SyncFile();
   absl::Status FlushAndSync() {
     KVORUM_RETURN_IF_ERROR(Flush());
@@ -138,7 +140,8 @@ class WalImpl final : public Wal {
   // Owned by the writer.
   absl::Status failed_;  // the first failure
   std::unique_ptr<WritableFile> file_;
-  bool dirty_ = false;  // file_ was written since its last sync
+  uint64_t zeros_end_ = 0;  // up to here file_ is known to have blocks that were written, zeros or records
+  bool dirty_ = false;      // file_ was written since its last sync
   FrameEncoder encoder_;
   raft::HardState hard_state_;       // the last one encoded
   raft::Index last_index_;           // of the last entry or snapshot encoded
@@ -193,7 +196,7 @@ absl::Status WalImpl::DoSave(std::span<const Batch> batches) {
 absl::Status WalImpl::Flush() {
   if (encoder_.empty()) return absl::OkStatus();
   const MonotonicTime begin = options_.clock->Now();
-  KVORUM_RETURN_IF_ERROR(file_->Append(encoder_.Pieces()));
+  KVORUM_RETURN_IF_ERROR(Write());
   dirty_ = true;
   if (metrics_) {
     metrics_->write_seconds.Observe(options_.clock->Now() - begin);
@@ -201,6 +204,22 @@ absl::Status WalImpl::Flush() {
   }
   encoder_.Clear();
   return absl::OkStatus();
+}
+
+/// The records, and where they go over new blocks zeros behind them; large records gain nothing by that.
+absl::Status WalImpl::Write() {
+  static constexpr char kZeros[kZerosAheadBytes] = {};
+  const std::vector<std::string_view>& records = encoder_.Pieces();
+  const uint64_t end = file_->position() + encoder_.size_bytes();
+  const bool new_blocks = end > zeros_end_ && end < options_.segment_size_bytes;
+  if (!new_blocks || encoder_.size_bytes() > kZerosAheadBytes / 2 || options_.unsafe_no_fsync) {
+    return file_->Append(records);
+  }
+  std::vector<std::string_view> pieces = records;
+  pieces.emplace_back(kZeros, std::min(kZerosAheadBytes, options_.segment_size_bytes - end));
+  KVORUM_RETURN_IF_ERROR(file_->Append(pieces));
+  zeros_end_ = file_->position();
+  return file_->Seek(end);
 }
 
 absl::Status WalImpl::SyncFile() {
@@ -227,6 +246,7 @@ absl::Status WalImpl::Cut() {
 
   KVORUM_ASSIGN_OR_RETURN(NewSegment next, maker_.Take());
   file_ = std::move(next.file);
+  zeros_end_ = next.zeros_end;
   AddSegmentHead();
   KVORUM_RETURN_IF_ERROR(FlushAndSync());
   const raft::Index first_index = last_index_ + 1;

@@ -110,6 +110,34 @@ TEST_F(WalLog, ManyBatchesCostOneWriteAndOneSync) {
   EXPECT_EQ(Reopen().entries, entries);
 }
 
+TEST_F(WalLog, WritesZerosOverNewBlocksAheadOfTheRecords) {
+  Create();
+  const std::string path(kFirstSegment);
+  const auto byte_at = [&](uint64_t offset) { return env_.Get(path)[offset]; };
+  constexpr uint64_t kNear = 100 << 10, kFar = 200 << 10;
+  env_.Flip(path, kNear, 0x55);
+  env_.Flip(path, kFar, 0x55);
+  ASSERT_TRUE(Save(State(1, 1, 0), {MakeEntry(1, 1, "a")}).ok());
+  EXPECT_EQ(byte_at(kNear), 0);
+  EXPECT_EQ(byte_at(kFar), 0x55);
+  env_.Flip(path, kNear, 0x55);
+  ASSERT_TRUE(Save({}, {MakeEntry(1, 2, "b")}).ok());
+  EXPECT_EQ(byte_at(kNear), 0x55) << "written twice";
+  SaveMany(3, 150, 1000);
+  EXPECT_EQ(byte_at(kFar), 0);
+  EXPECT_EQ(Reopen().entries.size(), 150u);
+}
+
+TEST_F(WalLog, WritesNoZerosBehindTheSegmentOrALargeRecord) {
+  Create();
+  const std::string path(kFirstSegment);
+  env_.Flip(path, 300 << 10, 0x55);
+  ASSERT_TRUE(Save(State(1, 1, 0), {MakeEntry(1, 1, std::string(200 << 10, 'x'))}).ok());
+  EXPECT_EQ(env_.Get(path)[300 << 10], 0x55);
+  SaveMany(2, 80, 10'000);
+  EXPECT_EQ(env_.FileSize(path).value(), options_.segment_size_bytes);
+}
+
 TEST_F(WalLog, ACommitIndexAloneIsWrittenAndNotSynced) {
   Create();
   ASSERT_TRUE(Save(State(1, 1, 0), {MakeEntry(1, 1, "a")}).ok());

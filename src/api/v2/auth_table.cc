@@ -9,7 +9,7 @@ std::optional<std::string> ReadFile(const v2store::Store& store, std::string_vie
   const v2store::Result result = store.Get(path, /*recursive=*/false, /*sorted=*/false);
   const auto* event = std::get_if<v2store::EventPtr>(&result);
   if (event == nullptr || (*event)->node.dir) return std::nullopt;
-  return (*event)->node.value;
+  return std::string((*event)->node.value.view());
 }
 
 std::map<std::string, std::string> ListFiles(const v2store::Store& store, std::string_view path) {
@@ -18,7 +18,7 @@ std::map<std::string, std::string> ListFiles(const v2store::Store& store, std::s
   const auto* event = std::get_if<v2store::EventPtr>(&result);
   if (event == nullptr) return files;
   for (const v2store::NodeImage& node : (*event)->node.nodes) {
-    files[node.path.substr(node.path.rfind('/') + 1)] = node.value.value_or("");
+    files[node.path.substr(node.path.rfind('/') + 1)] = node.value.view();
   }
   return files;
 }

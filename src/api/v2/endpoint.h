@@ -11,8 +11,9 @@ namespace kvorum::api_v2 {
 /// One request after routing.
 struct Call {
   const http::Request& request;
-  /// The path, percent-decoded and cleaned, with the slash at its end where it had one (§1.1).
-  std::string path;
+  /// The path, percent-decoded and cleaned, with the slash at its end where it had one (§1.1). Valid during
+  /// `Start`.
+  std::string_view path;
   http::ResponseWriter& writer;
 };
 

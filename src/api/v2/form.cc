@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <set>
+#include <span>
 
 #include "api/v2/path.h"
 #include "fmt/format.h"
@@ -135,51 +137,51 @@ std::string_view TypeError(std::string_view type) {
   return type.empty() ? std::string_view() : "mime: unexpected content after media subtype";
 }
 
-}  // namespace
-
-bool DecodeFormText(std::string_view text, std::string* out, std::string* error) {
-  out->clear();
-  while (!text.empty()) {
-    const auto plain_end =
-        std::find_if(text.begin(), text.end(), [](char c) { return c == '%' || c == '+'; });
-    const auto plain = static_cast<size_t>(plain_end - text.begin());
-    out->append(text.substr(0, plain));
-    text.remove_prefix(plain);
-    if (text.empty()) break;
-    if (text[0] == '+') {
-      out->push_back(' ');
-      text.remove_prefix(1);
-      continue;
+/// Takes the encoding of queries and forms off a text where it stands. Null: `*error` says why.
+std::optional<std::string_view> DecodeInPlace(std::span<char> text, std::string* error) {
+  const std::string_view encoded(text.data(), text.size());
+  if (encoded.find('%') == std::string_view::npos && encoded.find('+') == std::string_view::npos)
+    return encoded;
+  char* out = text.data();
+  for (size_t i = 0; i < encoded.size(); ++i) {
+    if (encoded[i] == '+') {
+      *out++ = ' ';
+    } else if (encoded[i] != '%') {
+      *out++ = encoded[i];
+    } else if (encoded.size() - i < 3 || HexDigit(encoded[i + 1]) < 0 || HexDigit(encoded[i + 2]) < 0) {
+      *error = EscapeError(encoded.substr(i));
+      return std::nullopt;
+    } else {
+      *out++ = static_cast<char>(HexDigit(encoded[i + 1]) << 4 | HexDigit(encoded[i + 2]));
+      i += 2;
     }
-    if (text.size() < 3 || HexDigit(text[1]) < 0 || HexDigit(text[2]) < 0) {
-      *error = EscapeError(text);
-      return false;
-    }
-    out->push_back(static_cast<char>(HexDigit(text[1]) << 4 | HexDigit(text[2])));
-    text.remove_prefix(3);
   }
-  return true;
+  return encoded.substr(0, static_cast<size_t>(out - text.data()));
 }
 
-std::string ParseForm(std::string_view text,
-                      absl::FunctionRef<void(std::string& name, std::string& value)> field) {
+}  // namespace
+
+std::string ParseForm(std::string* text,
+                      absl::FunctionRef<void(std::string_view name, std::string_view value)> field) {
   std::string first_error;
   std::string error;
-  std::string name;
-  std::string value;
-  while (!text.empty()) {
-    const size_t end = std::min(text.find('&'), text.size());
-    const std::string_view pair = text.substr(0, end);
-    text.remove_prefix(std::min(end + 1, text.size()));
+  for (std::span<char> rest(*text); !rest.empty();) {
+    const std::string_view left(rest.data(), rest.size());
+    const size_t end = std::min(left.find('&'), left.size());
+    const std::string_view pair = left.substr(0, end);
+    const size_t equals = std::min(pair.find('='), pair.size());
+    const std::span<char> name_text = rest.first(equals);
+    const std::span<char> value_text = rest.first(end).subspan(std::min(equals + 1, end));
+    rest = rest.subspan(std::min(end + 1, rest.size()));
     if (pair.find(';') != std::string_view::npos) {
       first_error = "invalid semicolon separator in query";  // replaces what came before
       continue;
     }
     if (pair.empty()) continue;
-    const size_t equals = std::min(pair.find('='), pair.size());
-    if (DecodeFormText(pair.substr(0, equals), &name, &error) &&
-        DecodeFormText(pair.substr(std::min(equals + 1, pair.size())), &value, &error)) {
-      field(name, value);
+    const std::optional<std::string_view> name = DecodeInPlace(name_text, &error);
+    const std::optional<std::string_view> value = name ? DecodeInPlace(value_text, &error) : std::nullopt;
+    if (value) {
+      field(*name, *value);
     } else if (first_error.empty()) {
       first_error = error;
     }

@@ -9,13 +9,10 @@ namespace kvorum::api_v2 {
 
 // How Go's servers read forms: their error texts reach the clients (reference: v2-keys.md §2.1). All pure.
 
-/// Takes the encoding of queries and forms off `text`, into `*out`. False: `*error` says why.
-bool DecodeFormText(std::string_view text, std::string* out, std::string* error);
-
-/// Calls `field` for each well-formed pair of a query or form, in order; both texts are decoded, and may be
-/// moved from. Gives the text of the error that Go tells of, or an empty one.
-std::string ParseForm(std::string_view text,
-                      absl::FunctionRef<void(std::string& name, std::string& value)> field);
+/// Calls `field` for each well-formed pair of a query or form, in order. Both texts are decoded where they
+/// stand in `*text`, and views of it. Gives the text of the error that Go tells of, or an empty one.
+std::string ParseForm(std::string* text,
+                      absl::FunctionRef<void(std::string_view name, std::string_view value)> field);
 
 struct MediaType {
   std::string type;   ///< lower case, without its parameters; empty where it is none

@@ -21,12 +21,15 @@ std::string_view TakeLine(std::string_view* text) {
 }
 
 void CheckPath(std::string_view path) {
-  const std::optional<std::string> decoded = DecodePath(path);
+  std::string buffer;
+  const std::optional<std::string_view> decoded = DecodePath(path, &buffer);
   if (!decoded) return;
   const std::string clean = CleanPath(*decoded);
   KVORUM_CHECK(IsCleanPath(clean) && CleanPath(clean) == clean, "'{}' stays unclean", clean);
   KVORUM_CHECK(IsCleanPath(*decoded) == (clean == *decoded), "'{}' is clean or not", *decoded);
-  KVORUM_CHECK(DecodePath(EncodePath(clean)) == clean, "'{}' is encoded otherwise", clean);
+  const std::string encoded = EncodePath(clean);
+  std::string again;
+  KVORUM_CHECK(DecodePath(encoded, &again) == clean, "'{}' is encoded otherwise", clean);
   RedirectPage(LocationHeader(RedirectTarget(clean, path)));
 }
 
@@ -35,11 +38,13 @@ void CheckRequest(std::string_view method_name, std::string_view query, std::str
   KeyMethod method = KeyMethod::kPut;
   ParseKeyMethod(method_name, &method);
   const MediaType media_type = ParseMediaType(type);
+  std::string query_text(query);
+  std::string form_text(form);
   const auto parsed = ParseKeyRequest({.method = method,
-                                       .key = "/k",
-                                       .query = query,
+                                       .path = "/1/k",
+                                       .query = &query_text,
                                        .body_error = media_type.error,
-                                       .form = form,
+                                       .form = &form_text,
                                        .now = WallTime(std::chrono::seconds(1))});
   if (const auto* error = std::get_if<v2store::Error>(&parsed)) {
     KVORUM_CHECK(error->index == 0 && !error->cause.empty(), "an error without a cause");

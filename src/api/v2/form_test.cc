@@ -10,11 +10,10 @@ namespace {
 
 using Fields = std::vector<std::pair<std::string, std::string>>;
 
-std::pair<Fields, std::string> Parse(std::string_view text) {
+std::pair<Fields, std::string> Parse(std::string text) {
   Fields fields;
-  std::string error = ParseForm(text, [&fields](std::string& name, std::string& value) {
-    fields.emplace_back(std::move(name), std::move(value));
-  });
+  std::string error = ParseForm(
+      &text, [&fields](std::string_view name, std::string_view value) { fields.emplace_back(name, value); });
   return {fields, error};
 }
 

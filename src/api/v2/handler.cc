@@ -38,7 +38,8 @@ class V2Handler final : public http::Handler {
 
   std::unique_ptr<http::RequestSink> Start(const http::Request& request,
                                            http::ResponseWriter& writer) override {
-    std::optional<std::string> path = DecodePath(request.path);
+    std::string buffer;
+    const std::optional<std::string_view> path = DecodePath(request.path, &buffer);
     if (!path) {
       writer.Reply(400, {{"content-type", "text/plain; charset=utf-8"}, {"connection", "close"}},
                    "400 Bad Request");
@@ -51,7 +52,7 @@ class V2Handler final : public http::Handler {
         return IgnoreBody();
       }
     }
-    if (Endpoint* endpoint = Find(*path)) return endpoint->Start({request, *std::move(path), writer});
+    if (Endpoint* endpoint = Find(*path)) return endpoint->Start({request, *path, writer});
     writer.ReplyError(404, "404 page not found");
     return IgnoreBody();
   }

@@ -74,7 +74,7 @@ class Parameters {
   }
 
   bool Has(Field field) const { return values_[field].has_value(); }
-  std::string Take(Field field) { return Has(field) ? *std::move(values_[field]) : std::string(); }
+  std::string_view Text(Field field) const { return values_[field].value_or(std::string_view()); }
   bool IsEmpty(Field field) const { return !Has(field) || values_[field]->empty(); }
 
   std::optional<uint64_t> Number(Field field, ErrorCode code) {
@@ -103,17 +103,17 @@ class Parameters {
   const std::optional<Error>& error() const { return error_; }
 
  private:
-  std::string ReadText(std::string_view text) {
-    return ParseForm(text, [this](const std::string& name, std::string& value) {
+  std::string ReadText(std::string* text) {
+    return ParseForm(text, [this](std::string_view name, std::string_view value) {
       for (size_t field = 0; field < kFields; ++field) {
         if (name != kFieldNames[field]) continue;
-        if (!values_[field]) values_[field] = std::move(value);
+        if (!values_[field]) values_[field] = value;
         return;
       }
     });
   }
 
-  std::array<std::optional<std::string>, kFields> values_;
+  std::array<std::optional<std::string_view>, kFields> values_;
   std::optional<Error> error_;
 };
 
@@ -139,17 +139,13 @@ bool ParseKeyMethod(std::string_view text, KeyMethod* method) {
   return false;
 }
 
-std::string StorePath(std::string_view key) {
-  while (key.ends_with('/')) key.remove_suffix(1);
-  return std::string("/1").append(key);
-}
-
 std::variant<KeyRequest, Error> ParseKeyRequest(const KeyRequestText& text) {
   KeyRequest key;
   key.method = text.method;
-  v2store::Request& request = key.request;
+  v2store::RequestView& request = key.request;
   request.method = kMethodNames[static_cast<size_t>(text.method)];
-  request.path = StorePath(text.key);
+  request.path = text.path;
+  while (request.path.ends_with('/')) request.path.remove_suffix(1);
   Parameters parameters;
   parameters.Read(text);
   if (parameters.error()) return *parameters.error();
@@ -185,8 +181,8 @@ std::variant<KeyRequest, Error> ParseKeyRequest(const KeyRequestText& text) {
   }
   if (parameters.error()) return *parameters.error();
   if (ttl) request.expiration = ExpirationAfter(text.now, *ttl);
-  request.value = parameters.Take(kValue);
-  request.prev_value = parameters.Take(kPrevValue);
+  request.value = parameters.Text(kValue);
+  request.prev_value = parameters.Text(kPrevValue);
   return key;
 }
 

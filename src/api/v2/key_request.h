@@ -26,18 +26,18 @@ inline constexpr size_t kMaxNewKeyNames = 128;
 /// A request for /v2/keys as it came.
 struct KeyRequestText {
   KeyMethod method = KeyMethod::kGet;
-  std::string_view key;    ///< the path after "/v2/keys", decoded and clean
-  std::string_view query;  ///< still encoded
+  std::string_view path;         ///< "/1" and the path after "/v2/keys", decoded and clean
+  std::string* query = nullptr;  ///< still encoded
   /// What was wrong with the body before it was read: its type. Empty: nothing.
   std::string_view body_error;
-  std::string_view form;  ///< a form as the body, still encoded; empty where there is none
-  WallTime now;           ///< from when a ttl counts
+  std::string* form = nullptr;  ///< a form as the body, still encoded; empty where there is none
+  WallTime now;                 ///< from when a ttl counts
 };
 
-/// A request for /v2/keys.
+/// A request for /v2/keys. Its texts are views of those that it was read from.
 struct KeyRequest {
   KeyMethod method = KeyMethod::kGet;
-  v2store::Request request;  ///< as it would be in the log, without an id
+  v2store::RequestView request;  ///< as it would be in the log, without an id
   bool no_value_on_success = false;
 
   /// Whether it reads what everybody acknowledged.
@@ -47,10 +47,8 @@ struct KeyRequest {
 };
 
 /// Reads the parameters, a form's before the query's, and checks all of them, whether or not the method uses
-/// them (reference: v2-keys.md §2.2). The error is of what is wrong first, with index 0.
+/// them (reference: v2-keys.md §2.2). The error is of what is wrong first, with index 0. Query and form are
+/// decoded where they stand.
 std::variant<KeyRequest, v2store::Error> ParseKeyRequest(const KeyRequestText& text);
-
-/// "/1/foo" for "/foo/".
-std::string StorePath(std::string_view key);
 
 }  // namespace kvorum::api_v2

@@ -1,5 +1,6 @@
 #include "api/v2/key_request.h"
 
+#include <list>
 #include <utility>
 #include <vector>
 
@@ -11,13 +12,19 @@ namespace {
 using v2store::Error;
 using v2store::ErrorCode;
 
+/// A text that lives as long as the requests that are read from it.
+std::string* Kept(std::string_view text) {
+  static std::list<std::string> texts;
+  return &texts.emplace_back(text);
+}
+
 std::variant<KeyRequest, Error> Parse(KeyMethod method, std::string_view query, std::string_view form = {},
                                       std::string_view body_error = {}) {
   return ParseKeyRequest({.method = method,
-                          .key = "/foo/",
-                          .query = query,
+                          .path = "/1/foo/",
+                          .query = Kept(query),
                           .body_error = body_error,
-                          .form = form,
+                          .form = Kept(form),
                           .now = WallTime(std::chrono::seconds(1'000'000'000))});
 }
 
@@ -39,26 +46,26 @@ KeyRequest Good(KeyMethod method, std::string_view query, std::string_view form 
 TEST(V2KeyRequest, HasEveryParameter) {
   const KeyRequest put = Good(KeyMethod::kPut, "prevIndex=7&prevExist=true&noValueOnSuccess=1",
                               "value=a+b&prevValue=x&ttl=30&dir=true&refresh=false");
-  const v2store::Request expected = {.method = "PUT",
-                                     .path = "/1/foo",
-                                     .value = "a b",
-                                     .dir = true,
-                                     .prev_value = "x",
-                                     .prev_index = 7,
-                                     .prev_exist = true,
-                                     .expiration = 1'000'000'030'000'000'000,
-                                     .refresh = false};
+  const v2store::RequestView expected = {.method = "PUT",
+                                         .path = "/1/foo",
+                                         .value = "a b",
+                                         .dir = true,
+                                         .prev_value = "x",
+                                         .prev_index = 7,
+                                         .prev_exist = true,
+                                         .expiration = 1'000'000'030'000'000'000,
+                                         .refresh = false};
   EXPECT_EQ(put.request, expected);
   EXPECT_TRUE(put.no_value_on_success);
   EXPECT_TRUE(put.IsWrite());
   const KeyRequest get = Good(KeyMethod::kGet, "recursive=T&sorted=1&wait=t&waitIndex=9&stream=true");
-  const v2store::Request watch = {.method = "GET",
-                                  .path = "/1/foo",
-                                  .wait = true,
-                                  .since = 9,
-                                  .recursive = true,
-                                  .sorted = true,
-                                  .stream = true};
+  const v2store::RequestView watch = {.method = "GET",
+                                      .path = "/1/foo",
+                                      .wait = true,
+                                      .since = 9,
+                                      .recursive = true,
+                                      .sorted = true,
+                                      .stream = true};
   EXPECT_EQ(get.request, watch);
   EXPECT_TRUE(get.IsWatch());
 }
@@ -156,10 +163,14 @@ TEST(V2KeyRequest, TimesWrapAroundAsInEtcd) {
 
 TEST(V2KeyRequest, NewKeysAreNotDeep) {
   const auto refused = [](KeyMethod method, std::string_view query, size_t names) {
-    std::string key;
-    for (size_t i = 0; i < names; ++i) key += "/d";
-    const auto parsed = ParseKeyRequest(
-        {.method = method, .key = key, .query = query, .body_error = {}, .form = {}, .now = {}});
+    std::string path = "/1";
+    for (size_t i = 0; i < names; ++i) path += "/d";
+    const auto parsed = ParseKeyRequest({.method = method,
+                                         .path = path,
+                                         .query = Kept(query),
+                                         .body_error = {},
+                                         .form = Kept(""),
+                                         .now = {}});
     const auto* error = std::get_if<Error>(&parsed);
     return error != nullptr && error->cause == "the key has more than 128 names";
   };
@@ -176,9 +187,16 @@ TEST(V2KeyRequest, NewKeysAreNotDeep) {
 }
 
 TEST(V2KeyRequest, PathsAreTheStores) {
-  EXPECT_EQ(StorePath(""), "/1");
-  EXPECT_EQ(StorePath("/"), "/1");
-  EXPECT_EQ(StorePath("/a/b/"), "/1/a/b");
+  const std::pair<std::string, std::string> cases[] = {{"/1", "/1"}, {"/1/", "/1"}, {"/1/a/b/", "/1/a/b"}};
+  for (const auto& [path, expected] : cases) {
+    const auto parsed = ParseKeyRequest({.method = KeyMethod::kGet,
+                                         .path = path,
+                                         .query = Kept(""),
+                                         .body_error = {},
+                                         .form = Kept(""),
+                                         .now = {}});
+    EXPECT_EQ(std::get<KeyRequest>(parsed).request.path, expected);
+  }
 }
 
 }  // namespace

@@ -9,18 +9,23 @@ namespace {
 /// Answers that are given before they are sent and others have their turn: as many blocks of memory as a loop
 /// keeps for the next turn.
 constexpr size_t kAnswersPerTurn = 32;
+/// So many writes may leave together without taking memory for it anew.
+constexpr size_t kKeptCapacity = 256;
 
 }  // namespace
 
-std::shared_ptr<WriteDesk::Write> WriteDesk::Propose(v2store::Request request, MonotonicTime deadline,
+std::shared_ptr<WriteDesk::Write> WriteDesk::Propose(v2store::RequestView request, MonotonicTime deadline,
                                                      Writer* writer) {
-  auto write = std::make_shared<Write>();
-  write->writer_ = writer;
-  proposed_.push_back({.request = std::move(request),
+  auto write = std::make_shared<Write>(shared_from_this(), writer);
+  const member::RequestId id = member_.NextRequestId();
+  request.id = id.value();
+  proposed_.push_back({.id = id,
+                       .entry = v2store::Encode(request),
                        .deadline = deadline,
-                       .done = [self = shared_from_this(), write](Outcome outcome) {
-                         write->outcome_ = std::move(outcome);
-                         self->Finish(write);
+                       .done = [write](member::ApplyResult result) mutable {
+                         write->outcome_ = member::Member::OutcomeOf(std::move(result));
+                         WriteDesk& desk = *write->desk_;
+                         desk.Finish(std::move(write));
                        }});
   if (proposed_.size() == 1) {
     loop_.Post([self = shared_from_this()] { self->ProposeAll(); });  // behind the input that waits
@@ -28,16 +33,21 @@ std::shared_ptr<WriteDesk::Write> WriteDesk::Propose(v2store::Request request, M
   return write;
 }
 
-void WriteDesk::ProposeAll() { member_.ProposeV2(std::exchange(proposed_, {})); }
+void WriteDesk::ProposeAll() {
+  member_.ProposeV2(proposed_);
+  proposed_.clear();
+  if (proposed_.capacity() > kKeptCapacity) proposed_.shrink_to_fit();
+}
 
 void WriteDesk::Finish(std::shared_ptr<Write> write) {
-  bool first = false;
+  std::shared_ptr<WriteDesk> self;
   {
     absl::MutexLock lock(&mutex_);
-    first = finished_.empty();
+    // Once the loop may take the write, only a share of one's own keeps this.
+    if (finished_.empty()) self = shared_from_this();
     finished_.push_back(std::move(write));
   }
-  if (first) Deliver();
+  if (self != nullptr) Deliver(std::move(self));
 }
 
 void WriteDesk::DeliverSome() {
@@ -48,15 +58,19 @@ void WriteDesk::DeliverSome() {
     delivering_.swap(finished_);
   }
   const size_t end = std::min(next_ + kAnswersPerTurn, delivering_.size());
+  const MonotonicTime now = loop_.clock().Now();
   while (next_ < end) {
     const std::shared_ptr<Write> write = std::move(delivering_[next_++]);
-    if (Writer* const writer = std::exchange(write->writer_, nullptr)) writer->OnWritten(write->outcome_);
+    if (Writer* const writer = std::exchange(write->writer_, nullptr)) {
+      writer->OnWritten(write->outcome_, now);
+    }
   }
-  if (end < delivering_.size()) Deliver();
+  if (end < delivering_.size()) Deliver(shared_from_this());
 }
 
-void WriteDesk::Deliver() {
-  loop_.Post([self = shared_from_this()] { self->DeliverSome(); });
+void WriteDesk::Deliver(std::shared_ptr<WriteDesk> desk) {
+  http::Loop& loop = desk->loop_;
+  loop.Post([desk = std::move(desk)] { desk->DeliverSome(); });
 }
 
 std::shared_ptr<WriteDesk> WriteDesks::Of(http::Loop& loop) {

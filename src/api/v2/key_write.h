@@ -22,32 +22,36 @@ class WriteDesk final : public std::enable_shared_from_this<WriteDesk> {
   class Writer {
    public:
     virtual ~Writer() = default;
-    virtual void OnWritten(const Outcome& outcome) = 0;
+    /// `now` is the same for all outcomes that come together.
+    virtual void OnWritten(const Outcome& outcome, MonotonicTime now) = 0;
   };
 
   /// One write, from Propose to OnWritten.
   class Write {
    public:
+    Write(std::shared_ptr<WriteDesk> desk, Writer* writer) : desk_(std::move(desk)), writer_(writer) {}
     /// Whoever waits does so no more. On the loop.
     void Forget() { writer_ = nullptr; }
 
    private:
     friend class WriteDesk;
-    Writer* writer_ = nullptr;  // the loop's
+    const std::shared_ptr<WriteDesk> desk_;
+    Writer* writer_;  // the loop's
     Outcome outcome_;
   };
 
   WriteDesk(member::Member* member, http::Loop* loop) : member_(*member), loop_(*loop) {}
 
-  /// See Member::ProposeV2. The caller forgets the write before `writer` goes. On the loop.
-  std::shared_ptr<Write> Propose(v2store::Request request, MonotonicTime deadline, Writer* writer);
+  /// See Member::ProposeV2; gives the request its id. The caller forgets the write before `writer` goes. On
+  /// the loop.
+  std::shared_ptr<Write> Propose(v2store::RequestView request, MonotonicTime deadline, Writer* writer);
 
  private:
   using Writes = std::vector<std::shared_ptr<Write>>;
 
   void ProposeAll();
   void Finish(std::shared_ptr<Write> write);
-  void Deliver();
+  static void Deliver(std::shared_ptr<WriteDesk> desk);
   void DeliverSome();
 
   member::Member& member_;

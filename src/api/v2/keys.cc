@@ -22,6 +22,7 @@ using v2store::Error;
 using v2store::ErrorCode;
 
 constexpr std::string_view kKeysPath = "/v2/keys";
+constexpr std::string_view kClientsRoot = "/1";
 constexpr std::string_view kFormType = "application/x-www-form-urlencoded";
 /// An answer to a read is sent whole up to this size.
 constexpr size_t kWholeReplyBytes = 64 << 10;
@@ -56,10 +57,10 @@ struct KeyService {
         watches(&member.v2_store(), &replies),
         desks(&member) {}
 
-  std::unique_ptr<KeyWatch> Watch(v2store::Request request, http::ResponseWriter& writer) {
+  std::unique_ptr<KeyWatch> Watch(const v2store::RequestView& request, http::ResponseWriter& writer) {
     metrics.Watch();
     auto watch = std::make_unique<KeyWatch>(&watches, &writer);
-    const int failure = watch->Begin({.path = std::move(request.path),
+    const int failure = watch->Begin({.path = std::string(request.path),
                                       .recursive = request.recursive,
                                       .stream = request.stream,
                                       .since = request.since});
@@ -77,6 +78,14 @@ struct KeyService {
   std::atomic<size_t> form_bytes{0};  ///< of forms that have not come whole
 };
 
+/// The path as KeyRequestText has it.
+std::string StoreText(const Call& call) {
+  std::string path;
+  path.reserve(kClientsRoot.size() + call.path.size() - kKeysPath.size());
+  path.append(kClientsRoot).append(call.path.substr(kKeysPath.size()));
+  return path;
+}
+
 KeyMetrics::Method MetricOf(const KeyRequest& key) {
   return key.IsQuorumRead() ? KeyMetrics::kQuorumGet : static_cast<KeyMetrics::Method>(key.method);
 }
@@ -88,6 +97,8 @@ class Execution {
       : service_(*service), method_(method), begun_(SystemClock().Now()) {
     service_.metrics.Received(method);
   }
+
+  MonotonicTime begun() const { return begun_; }
 
   /// Null: answered. Else what goes on with the answer.
   std::unique_ptr<KeyListing> Read(const KeyRequest& key, http::ResponseWriter& writer) {
@@ -102,7 +113,7 @@ class Execution {
     ReplyBody body;
     listing.Append(&*body, kWholeReplyBytes);
     const KeyReplies::Position position = service_.replies.PositionNow(index);
-    Succeed();
+    Succeed(SystemClock().Now());
     if (listing.done()) {
       service_.replies.Success(writer, 200, position, *body);
       return nullptr;
@@ -116,7 +127,8 @@ class Execution {
     return std::make_unique<KeyListing>(std::move(listing), &writer);
   }
 
-  void Written(const member::Member::V2Outcome& outcome, bool with_value, http::ResponseWriter& writer) {
+  void Written(const member::Member::V2Outcome& outcome, bool with_value, MonotonicTime now,
+               http::ResponseWriter& writer) {
     if (!outcome.status.ok()) return Fail(outcome.status, writer);
     if (const auto* error = std::get_if<Error>(&outcome.result)) return Fail(*error, writer);
     const v2store::Event& event = *std::get<v2store::EventPtr>(outcome.result);
@@ -129,7 +141,7 @@ class Execution {
         writer, event.IsCreated() ? 201 : 200,
         {.store_index = event.store_index, .raft_index = outcome.raft_index, .raft_term = outcome.raft_term},
         *body);
-    Succeed();
+    Succeed(now);
   }
 
   /// What is no error of the store's.
@@ -143,7 +155,7 @@ class Execution {
   void Fail(const Error& error, http::ResponseWriter& writer) {
     service_.metrics.Failed(method_, service_.replies.Error(writer, error));
   }
-  void Succeed() { service_.metrics.Succeeded(method_, SystemClock().Now() - begun_); }
+  void Succeed(MonotonicTime now) { service_.metrics.Succeeded(method_, now - begun_); }
 
   KeyService& service_;
   const KeyMetrics::Method method_;
@@ -157,7 +169,8 @@ class KeyCall final : public http::RequestSink, public WriteDesk::Writer {
       : service_(*service),
         request_(call.request),
         writer_(call.writer),
-        key_(std::string_view(call.path).substr(kKeysPath.size())),
+        path_(StoreText(call)),
+        query_(call.request.query),
         method_(method) {}
   ~KeyCall() override {
     Release();
@@ -188,8 +201,6 @@ class KeyCall final : public http::RequestSink, public WriteDesk::Writer {
   void OnEnd() override {
     if (!std::exchange(collecting_, false)) return;
     Parse();
-    form_ = std::string();
-    Release();
   }
 
   void OnAbort() override {
@@ -207,49 +218,51 @@ class KeyCall final : public http::RequestSink, public WriteDesk::Writer {
 
   void Parse() {
     auto parsed = ParseKeyRequest({.method = method_,
-                                   .key = key_,
-                                   .query = request_.query,
+                                   .path = path_,
+                                   .query = &query_,
                                    .body_error = body_error_,
-                                   .form = form_,
+                                   .form = &form_,
                                    .now = SystemClock().WallNow()});
     if (const auto* error = std::get_if<Error>(&parsed)) {
       service_.replies.Error(writer_, *error);
       return;
     }
-    Begin(std::get<KeyRequest>(std::move(parsed)));
-  }
-
-  void Begin(KeyRequest key) {
-    if (!service_.access.enabled()) return Execute(std::move(key));
-    const bool write = key.IsWrite();
-    const bool recursive = key.request.recursive;
-    ticket_ = service_.access.CheckKey(request_, writer_, key_, write, recursive,
-                                       [this, key = std::move(key)](Verdict verdict) mutable {
-                                         if (verdict == Verdict::kAllowed) return Execute(std::move(key));
-                                         Refuse(verdict);
-                                       });
+    Begin(std::get<KeyRequest>(parsed));
   }
 
  private:
+  void Begin(const KeyRequest& key) {
+    if (!service_.access.enabled()) return Execute(key);
+    const bool write = key.IsWrite();
+    const bool recursive = key.request.recursive;
+    const std::string_view asked = std::string_view(path_).substr(kClientsRoot.size());
+    ticket_ =
+        service_.access.CheckKey(request_, writer_, asked, write, recursive, [this, key](Verdict verdict) {
+          if (verdict == Verdict::kAllowed) return Execute(key);
+          Refuse(verdict);
+        });
+  }
+
   void Refuse(Verdict verdict) {
+    DropForm();
     if (verdict == Verdict::kBusy) return writer_.ReplyError(503, kBusyText);
     service_.replies.Error(writer_,
                            {.code = ErrorCode::kUnauthorized, .cause = std::string(kDeniedText), .index = 0});
   }
 
-  void Execute(KeyRequest key) {
+  void Execute(const KeyRequest& key) {
     if (key.IsWatch()) {
-      rest_ = service_.Watch(std::move(key.request), writer_);
+      rest_ = service_.Watch(key.request, writer_);
       return;
     }
     execution_.emplace(&service_, MetricOf(key));
-    if (key.IsQuorumRead()) return ReadConfirmed(std::move(key));
-    if (key.IsWrite()) return Propose(std::move(key));
+    if (key.IsQuorumRead()) return ReadConfirmed(key);
+    if (key.IsWrite()) return Propose(key);
     rest_ = execution_->Read(key, writer_);
   }
 
-  void ReadConfirmed(KeyRequest key) {
-    auto shared = std::make_shared<KeyRequest>(std::move(key));
+  void ReadConfirmed(const KeyRequest& key) {
+    auto shared = std::make_shared<KeyRequest>(key);
     absl::AnyInvocable<void(absl::Status)> done = [&loop = writer_.loop(), alive = Alive(),
                                                    shared](absl::Status status) {
       loop.Post([alive, shared, status = std::move(status)] {
@@ -264,16 +277,17 @@ class KeyCall final : public http::RequestSink, public WriteDesk::Writer {
     rest_ = execution_->Read(key, writer_);
   }
 
-  void Propose(KeyRequest key) {
+  void Propose(const KeyRequest& key) {
     with_value_ = !key.no_value_on_success;
-    write_ = service_.desks.Of(writer_.loop())->Propose(std::move(key.request), Deadline(), this);
+    write_ = service_.desks.Of(writer_.loop())->Propose(key.request, Deadline(), this);
+    DropForm();
   }
 
-  void OnWritten(const WriteDesk::Outcome& outcome) override {
-    execution_->Written(outcome, with_value_, writer_);
+  void OnWritten(const WriteDesk::Outcome& outcome, MonotonicTime now) override {
+    execution_->Written(outcome, with_value_, now, writer_);
   }
 
-  MonotonicTime Deadline() const { return SystemClock().Now() + service_.member.options().request_timeout(); }
+  MonotonicTime Deadline() const { return execution_->begun() + service_.member.options().request_timeout(); }
 
   /// Nothing of the member comes back to this any more.
   void Forget() {
@@ -294,6 +308,10 @@ class KeyCall final : public http::RequestSink, public WriteDesk::Writer {
     const size_t all = service_.form_bytes.fetch_add(bytes, std::memory_order_relaxed) + bytes;
     return all <= service_.member.options().max_pending_bytes;
   }
+  void DropForm() {
+    form_ = std::string();
+    Release();
+  }
   void Release() {
     if (kept_ == 0) return;
     writer_.Keep(-static_cast<ptrdiff_t>(kept_));
@@ -302,15 +320,15 @@ class KeyCall final : public http::RequestSink, public WriteDesk::Writer {
 
   void RefuseForm(ErrorCode code, std::string_view cause) {
     collecting_ = false;
-    form_ = std::string();
-    Release();
+    DropForm();
     service_.replies.Error(writer_, {.code = code, .cause = std::string(cause), .index = 0});
   }
 
   KeyService& service_;
   const http::Request& request_;
   http::ResponseWriter& writer_;
-  const std::string key_;
+  const std::string path_;
+  std::string query_;
   const KeyMethod method_;
   std::string body_error_;
   std::string form_;
@@ -339,30 +357,32 @@ class KeysEndpoint final : public Endpoint {
       sink->ReadForm();
       return sink;
     }
+    // What does not wait needs nothing that waits.
+    if (method == KeyMethod::kDelete || service_.access.enabled()) return StartCall(call, method);
+    const std::string path = StoreText(call);
+    std::string query(call.request.query);
+    std::string no_form;
     auto parsed = ParseKeyRequest({.method = method,
-                                   .key = std::string_view(call.path).substr(kKeysPath.size()),
-                                   .query = call.request.query,
+                                   .path = path,
+                                   .query = &query,
                                    .body_error = {},
-                                   .form = {},
+                                   .form = &no_form,
                                    .now = SystemClock().WallNow()});
     if (const auto* error = std::get_if<Error>(&parsed)) {
       service_.replies.Error(call.writer, *error);
       return IgnoreBody();
     }
-    return StartParsed(call, std::get<KeyRequest>(std::move(parsed)));
+    const auto& key = std::get<KeyRequest>(parsed);
+    if (key.IsWatch()) return service_.Watch(key.request, call.writer);
+    if (key.IsQuorumRead()) return StartCall(call, method);
+    std::unique_ptr<http::RequestSink> rest = Execution(&service_, MetricOf(key)).Read(key, call.writer);
+    return rest != nullptr ? std::move(rest) : IgnoreBody();
   }
 
  private:
-  /// What does not wait needs nothing that waits.
-  std::unique_ptr<http::RequestSink> StartParsed(const Call& call, KeyRequest key) {
-    const bool open = !service_.access.enabled();
-    if (open && key.IsWatch()) return service_.Watch(std::move(key.request), call.writer);
-    if (open && !key.IsWrite() && !key.IsQuorumRead()) {
-      std::unique_ptr<http::RequestSink> rest = Execution(&service_, MetricOf(key)).Read(key, call.writer);
-      return rest != nullptr ? std::move(rest) : IgnoreBody();
-    }
-    auto sink = std::make_unique<KeyCall>(&service_, call, key.method);
-    sink->Begin(std::move(key));
+  std::unique_ptr<http::RequestSink> StartCall(const Call& call, KeyMethod method) {
+    auto sink = std::make_unique<KeyCall>(&service_, call, method);
+    sink->Parse();
     return sink;
   }
 

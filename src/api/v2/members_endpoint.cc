@@ -154,7 +154,7 @@ std::unique_ptr<http::RequestSink> MembersEndpoint::Start(const Call& call) {
     ReplyMethodNotAllowed(call.writer, "GET,POST,DELETE,PUT");
     return IgnoreBody();
   }
-  std::string rest = call.path.substr(std::min(kMembersPath.size(), call.path.size()));
+  std::string rest(call.path.substr(std::min(kMembersPath.size(), call.path.size())));
   if (rest.starts_with('/')) rest.erase(0, 1);
   const std::string_view* header = call.request.Find("content-type");
   std::string content_type(header == nullptr ? std::string_view() : *header);

@@ -1,5 +1,6 @@
 #include "api/v2/path.h"
 
+#include <algorithm>
 #include <cstring>
 #include <vector>
 
@@ -24,8 +25,10 @@ int HexDigit(char c) {
   return -1;
 }
 
-std::optional<std::string> DecodePath(std::string_view path) {
-  std::string out;
+std::optional<std::string_view> DecodePath(std::string_view path, std::string* buffer) {
+  if (std::none_of(path.begin(), path.end(), [](char c) { return IsControl(c) || c == '%'; })) return path;
+  std::string& out = *buffer;
+  out.clear();
   out.reserve(path.size());
   for (size_t i = 0; i < path.size(); ++i) {
     if (IsControl(path[i])) return std::nullopt;

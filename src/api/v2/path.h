@@ -11,9 +11,9 @@ namespace kvorum::api_v2 {
 /// The value of a hexadecimal digit, or -1.
 int HexDigit(char c);
 
-/// Takes the percent-encoding off. Null where it is malformed or the text has control characters: no path
-/// then.
-std::optional<std::string> DecodePath(std::string_view path);
+/// Takes the percent-encoding off, into `*buffer`; a path that has none is given as it is. Null where it is
+/// malformed or the text has control characters: no path then.
+std::optional<std::string_view> DecodePath(std::string_view path, std::string* buffer);
 
 /// Whether CleanPath would give the same.
 bool IsCleanPath(std::string_view path);

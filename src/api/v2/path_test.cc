@@ -6,9 +6,13 @@ namespace kvorum::api_v2 {
 namespace {
 
 TEST(V2Path, IsDecoded) {
-  EXPECT_EQ(DecodePath("/v2/keys/a%2Fb%20c+d"), "/v2/keys/a/b c+d");
-  EXPECT_EQ(DecodePath("/%e2%82%ac%00"), std::string("/\xe2\x82\xac\0", 5));
-  for (const char* bad : {"/%", "/%2", "/%zz", "/a\nb", "/\x7f"}) EXPECT_EQ(DecodePath(bad), std::nullopt);
+  std::string buffer;
+  EXPECT_EQ(DecodePath("/v2/keys/a%2Fb%20c+d", &buffer), "/v2/keys/a/b c+d");
+  EXPECT_EQ(DecodePath("/v2/keys/a+d", &buffer), "/v2/keys/a+d");
+  EXPECT_EQ(DecodePath("/%e2%82%ac%00", &buffer), std::string("/\xe2\x82\xac\0", 5));
+  for (const char* bad : {"/%", "/%2", "/%zz", "/a\nb", "/\x7f"}) {
+    EXPECT_EQ(DecodePath(bad, &buffer), std::nullopt);
+  }
 }
 
 TEST(V2Path, IsCleaned) {

@@ -156,14 +156,16 @@ class TokenCall final : public http::RequestSink {
   /// What the form or the query asks for; the form counts first, as in Go.
   absl::StatusOr<int64_t> Size() const {
     std::optional<std::string> text;
-    const auto take = [&](std::string& name, std::string& value) {
-      if (name == "size" && !text) text = std::move(value);
+    const auto take = [&](std::string_view name, std::string_view value) {
+      if (name == "size" && !text) text = value;
     };
     const std::string_view* type = request_.Find("content-type");
     if (request_.method != "GET" && type != nullptr && ParseMediaType(*type).type == kFormType) {
-      ParseForm(body_, take);
+      std::string form = body_;
+      ParseForm(&form, take);
     }
-    ParseForm(request_.query, take);
+    std::string query(request_.query);
+    ParseForm(&query, take);
     if (!text || text->empty()) return kDefaultClusterSize;
     int64_t size = 0;
     const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), size);

@@ -134,14 +134,16 @@ class FakeMember final : public member::Member {
   void WaitCompacted(int64_t, absl::AnyInvocable<void(absl::Status)> done) override {
     executor_.Post([done = std::move(done), status = compacted_status]() mutable { done(status); });
   }
-  void ProposeV2(std::vector<V2Write> writes) override {
-    executor_.Post([this, writes = std::move(writes)]() mutable {
-      for (V2Write& write : writes) {
-        V2Outcome outcome{.status = v2_status, .result = v2store::Error{}, .raft_index = 9, .raft_term = 2};
-        if (outcome.status.ok()) outcome.result = v2_store_.Apply(write.request);
-        write.done(std::move(outcome));
-      }
-    });
+  void ProposeV2(std::span<V2Write> writes) override {
+    for (V2Write& write : writes) {
+      executor_.Post([this, entry = std::move(write.entry), done = std::move(write.done)]() mutable {
+        if (!v2_status.ok()) return done({.status = v2_status});
+        done({.v2 = std::make_shared<member::V2Applied>(
+                  member::V2Applied{.result = v2_store_.Apply(v2store::ParseRequest(entry.view()).value()),
+                                    .raft_index = 9,
+                                    .raft_term = 2})});
+      });
+    }
   }
   v2store::Store& v2_store() override { return v2_store_; }
   void Defragment(absl::AnyInvocable<void(absl::Status)> done) override {

@@ -10,7 +10,7 @@ int64_t ExpiresOf(const v2store::NodeImage& node) {
 void NoteChildren(const v2store::NodeImage& directory, std::vector<V2Node>* all) {
   for (const v2store::NodeImage& child : directory.nodes) {
     all->push_back({.path = child.path,
-                    .value = child.value.value_or(""),
+                    .value = std::string(child.value.view()),
                     .dir = child.dir,
                     .modified_index = child.modified_index,
                     .created_index = child.created_index,
@@ -33,11 +33,11 @@ void NoteV2Answer(const v2store::Result& result, V2Operation* op) {
   op->status = event.IsCreated() ? 201 : 200;
   op->action = Name(event.action);
   op->key = event.node.path;
-  op->value = event.node.value.value_or("");
+  op->value = event.node.value.view();
   op->dir = event.node.dir;
   op->expires = ExpiresOf(event.node);
   op->has_prev = event.prev_node.has_value();
-  if (op->has_prev) op->prev_value = event.prev_node->value.value_or("");
+  if (op->has_prev) op->prev_value = event.prev_node->value.view();
   op->modified_index = event.node.modified_index;
   op->created_index = event.node.created_index;
   op->etcd_index = event.store_index;
@@ -50,7 +50,7 @@ V2Event NoteOf(const v2store::Event& event, Instant seen) {
   return {.index = event.index(),
           .action = std::string(Name(event.action)),
           .path = event.node.path,
-          .value = event.node.value.value_or(""),
+          .value = std::string(event.node.value.view()),
           .dir = event.node.dir,
           .expires = ExpiresOf(event.node),
           .seen = seen,
