@@ -2,13 +2,18 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
-#include "boost/asio/buffer.hpp"
-#include "boost/asio/generic/stream_protocol.hpp"
+#include <utility>
+
+#include "base/check.h"
+#include "boost/asio/post.hpp"
 #include "fmt/format.h"
+#include "http/poller.h"
 
 namespace kvorum::http {
 
@@ -44,9 +49,9 @@ std::string RemoteName(const sockaddr_storage& address) {
   return "@";
 }
 
-class SocketStream final : public ByteStream {
+class SocketStream final : public ByteStream, private Poller::Socket {
  public:
-  SocketStream(Loop& loop, int fd) : socket_(loop.context()) {
+  SocketStream(Loop& loop, int fd) : loop_(loop), fd_(fd) {
     sockaddr_storage address{};
     socklen_t length = sizeof address;
     getpeername(fd, reinterpret_cast<sockaddr*>(&address), &length);
@@ -60,38 +65,37 @@ class SocketStream final : public ByteStream {
       setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &kProbes, sizeof kProbes);
       setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &kUnsentBytes, sizeof kUnsentBytes);
     }
-    boost::system::error_code error;
-    socket_.assign(asio::generic::stream_protocol(address.ss_family, 0), fd, error);
-    if (error) {
-      ::close(fd);
-    } else {
-      socket_.native_non_blocking(true, error);
+    const int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 || !loop_.poller().Add(fd, this)) {
+      ::close(std::exchange(fd_, -1));
     }
   }
 
+  ~SocketStream() { Close(); }
+
   void Read(char* buffer, size_t size, std::shared_ptr<User> user) override {
-    socket_.async_read_some(asio::buffer(buffer, size),
-                            [user = std::move(user)](const boost::system::error_code& error, size_t n) {
-                              user->OnRead(n, error && error != asio::error::eof);
-                            });
+    KVORUM_CHECK(reader_ == nullptr, "a read beside another");
+    buffer_ = buffer;
+    size_ = size;
+    AwaitInput(std::move(user));
   }
 
   void WaitReadable(std::shared_ptr<User> user) override {
-    socket_.async_wait(asio::socket_base::wait_read,
-                       [user = std::move(user)](const boost::system::error_code&) { user->OnReadable(); });
+    KVORUM_CHECK(reader_ == nullptr, "a read beside another");
+    buffer_ = nullptr;
+    AwaitInput(std::move(user));
   }
 
   ssize_t Write(const iovec* pieces, int count) override {
-    if (!socket_.is_open()) return -1;
+    if (fd_ < 0) return -1;
     msghdr message{};
     message.msg_iov = const_cast<iovec*>(pieces);
     message.msg_iovlen = static_cast<size_t>(count);
     constexpr int kFlags = MSG_NOSIGNAL | MSG_DONTWAIT;
     for (;;) {
       // One piece is the usual case, and send costs less.
-      const ssize_t n = count == 1
-                            ? ::send(socket_.native_handle(), pieces->iov_base, pieces->iov_len, kFlags)
-                            : ::sendmsg(socket_.native_handle(), &message, kFlags);
+      const ssize_t n = count == 1 ? ::send(fd_, pieces->iov_base, pieces->iov_len, kFlags)
+                                   : ::sendmsg(fd_, &message, kFlags);
       if (n >= 0) return n;
       if (errno == EINTR) continue;
       return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -1;
@@ -99,31 +103,97 @@ class SocketStream final : public ByteStream {
   }
 
   void WaitWritable(std::shared_ptr<User> user) override {
-    socket_.async_wait(asio::socket_base::wait_write,
-                       [user = std::move(user)](const boost::system::error_code&) { user->OnWritable(); });
+    KVORUM_CHECK(writer_ == nullptr, "a wait beside another");
+    if (fd_ < 0) return PostWritable(std::move(user));
+    writer_ = std::move(user);
+    loop_.poller().WatchWritable(fd_, this);
   }
 
   void Close() override {
-    boost::system::error_code ignored;
-    socket_.close(ignored);
+    if (fd_ < 0) return;
+    ::close(Leave());
+    if (reader_ != nullptr) PostBroken(std::move(reader_));
+    if (writer_ != nullptr) PostWritable(std::move(writer_));
   }
 
   void CloseWrite() override {
-    boost::system::error_code ignored;
-    socket_.shutdown(asio::socket_base::shutdown_send, ignored);
+    if (fd_ >= 0) ::shutdown(fd_, SHUT_WR);
   }
 
-  int Release() override {
-    boost::system::error_code error;
-    const int fd = socket_.release(error);
-    return error ? -1 : fd;
-  }
+  int Release() override { return fd_ < 0 ? -1 : Leave(); }
 
   const std::string& remote() const override { return remote_; }
 
  private:
-  asio::generic::stream_protocol::socket socket_;
+  /// What was called with `user` has its answer later, whatever becomes of the stream.
+  void PostBroken(std::shared_ptr<User> user) {
+    asio::post(loop_.context(), [user = std::move(user), wait = buffer_ == nullptr] {
+      wait ? user->OnReadable() : user->OnRead(0, true);
+    });
+  }
+  void PostWritable(std::shared_ptr<User> user) {
+    asio::post(loop_.context(), [user = std::move(user)] { user->OnWritable(); });
+  }
+
+  /// The socket, which the loop does not know any more.
+  int Leave() {
+    loop_.poller().Remove(fd_, this);
+    return std::exchange(fd_, -1);
+  }
+
+  void AwaitInput(std::shared_ptr<User> user) {
+    if (fd_ < 0) return PostBroken(std::move(user));
+    reader_ = std::move(user);
+    if (readable_) loop_.poller().Again(this);
+  }
+
+  void OnSocketReadable(bool ended) override {
+    readable_ = true;
+    ended_ = ended_ || ended;
+    TakeInput();
+  }
+
+  void OnAgain() override { TakeInput(); }
+
+  // Whoever is told may destroy this.
+
+  void OnSocketWritable() override {
+    if (const std::shared_ptr<User> writer = std::move(writer_)) writer->OnWritable();
+  }
+
+  void TakeInput() {
+    if (reader_ == nullptr || !readable_) return;
+    if (buffer_ == nullptr) return std::shared_ptr<User>(std::move(reader_))->OnReadable();
+    ssize_t n;
+    do {
+      n = ::recv(fd_, buffer_, size_, 0);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+      readable_ = false;
+      return;
+    }
+    // All was taken, and what comes is told, unless it is the end and was.
+    if (n > 0 && static_cast<size_t>(n) < size_ && !ended_) readable_ = false;
+    const std::shared_ptr<User> reader = std::move(reader_);
+    reader->OnRead(n < 0 ? 0 : static_cast<size_t>(n), n < 0);
+  }
+
+  void OnLoopEnd() override {
+    const std::shared_ptr<User> reader = std::move(reader_);
+    const std::shared_ptr<User> writer = std::move(writer_);
+  }
+
+  Loop& loop_;
+  int fd_;  // -1 when it is closed
   std::string remote_;
+
+  bool readable_ = false;  // something may be there to read
+  bool ended_ = false;     // the other side sends no more, and no event will say so again
+  // Operations under way.
+  std::shared_ptr<User> reader_;
+  char* buffer_ = nullptr;  // null: it waits and reads nothing
+  size_t size_ = 0;
+  std::shared_ptr<User> writer_;
 };
 
 }  // namespace

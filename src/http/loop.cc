@@ -11,6 +11,7 @@
 #include "boost/asio/post.hpp"
 #include "boost/asio/steady_timer.hpp"
 #include "fmt/format.h"
+#include "http/poller.h"
 #include "http/timer_heap.h"
 
 namespace kvorum::http {
@@ -22,7 +23,10 @@ thread_local const Loop* current_loop = nullptr;
 }  // namespace
 
 struct Loop::Impl {
-  explicit Impl(Loop* owner) : loop(owner), context(1), alarm(context) {}
+  explicit Impl(Loop* owner) : loop(owner), poller(owner), context(1), alarm(context) {
+    poller.Start(context);
+  }
+  ~Impl() { poller.End(); }
 
   Loop* const loop;
 
@@ -42,6 +46,7 @@ struct Loop::Impl {
   std::vector<std::shared_ptr<TurnEnd>> turn_ends;
   std::vector<std::shared_ptr<TurnEnd>> running_turn_ends;
 
+  Poller poller;
   // Last, so that what its handlers own is destroyed while the rest is still there.
   asio::io_context context;
   asio::steady_timer alarm;
@@ -173,6 +178,8 @@ void Loop::CancelTimer(TimerId timer) {
 }
 
 asio::io_context& Loop::context() { return impl_->context; }
+
+Poller& Loop::poller() { return impl_->poller; }
 
 bool Loop::InThread() const { return current_loop == this; }
 

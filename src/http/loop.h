@@ -12,6 +12,8 @@
 
 namespace kvorum::http {
 
+class Poller;
+
 /// Work that is left for the end of a turn, so that it is done once for everything the turn brought.
 class TurnEnd {
  public:
@@ -34,6 +36,8 @@ class Loop final : public Executor {
   const Clock& clock() const override { return SystemClock(); }
 
   boost::asio::io_context& context();
+  /// Of the loop's connected sockets.
+  Poller& poller();
   /// True on the loop's own thread.
   bool InThread() const;
 
