@@ -161,11 +161,11 @@ std::optional<std::string_view> DecodeInPlace(std::span<char> text, std::string*
 
 }  // namespace
 
-std::string ParseForm(std::string* text,
+std::string ParseForm(std::span<char> text,
                       absl::FunctionRef<void(std::string_view name, std::string_view value)> field) {
   std::string first_error;
   std::string error;
-  for (std::span<char> rest(*text); !rest.empty();) {
+  for (std::span<char> rest = text; !rest.empty();) {
     const std::string_view left(rest.data(), rest.size());
     const size_t end = std::min(left.find('&'), left.size());
     const std::string_view pair = left.substr(0, end);

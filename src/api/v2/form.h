@@ -1,5 +1,6 @@
 #pragma once
 
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -10,8 +11,8 @@ namespace kvorum::api_v2 {
 // How Go's servers read forms: their error texts reach the clients (reference: v2-keys.md §2.1). All pure.
 
 /// Calls `field` for each well-formed pair of a query or form, in order. Both texts are decoded where they
-/// stand in `*text`, and views of it. Gives the text of the error that Go tells of, or an empty one.
-std::string ParseForm(std::string* text,
+/// stand in `text`, and views of it. Gives the text of the error that Go tells of, or an empty one.
+std::string ParseForm(std::span<char> text,
                       absl::FunctionRef<void(std::string_view name, std::string_view value)> field);
 
 struct MediaType {

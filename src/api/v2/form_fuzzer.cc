@@ -42,9 +42,9 @@ void CheckRequest(std::string_view method_name, std::string_view query, std::str
   std::string form_text(form);
   const auto parsed = ParseKeyRequest({.method = method,
                                        .path = "/1/k",
-                                       .query = &query_text,
+                                       .query = query_text,
                                        .body_error = media_type.error,
-                                       .form = &form_text,
+                                       .form = form_text,
                                        .now = WallTime(std::chrono::seconds(1))});
   if (const auto* error = std::get_if<v2store::Error>(&parsed)) {
     KVORUM_CHECK(error->index == 0 && !error->cause.empty(), "an error without a cause");

@@ -13,7 +13,7 @@ using Fields = std::vector<std::pair<std::string, std::string>>;
 std::pair<Fields, std::string> Parse(std::string text) {
   Fields fields;
   std::string error = ParseForm(
-      &text, [&fields](std::string_view name, std::string_view value) { fields.emplace_back(name, value); });
+      text, [&fields](std::string_view name, std::string_view value) { fields.emplace_back(name, value); });
   return {fields, error};
 }
 

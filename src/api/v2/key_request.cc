@@ -103,7 +103,7 @@ class Parameters {
   const std::optional<Error>& error() const { return error_; }
 
  private:
-  std::string ReadText(std::string* text) {
+  std::string ReadText(std::span<char> text) {
     return ParseForm(text, [this](std::string_view name, std::string_view value) {
       for (size_t field = 0; field < kFields; ++field) {
         if (name != kFieldNames[field]) continue;

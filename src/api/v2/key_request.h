@@ -1,5 +1,6 @@
 #pragma once
 
+#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -26,12 +27,12 @@ inline constexpr size_t kMaxNewKeyNames = 128;
 /// A request for /v2/keys as it came.
 struct KeyRequestText {
   KeyMethod method = KeyMethod::kGet;
-  std::string_view path;         ///< "/1" and the path after "/v2/keys", decoded and clean
-  std::string* query = nullptr;  ///< still encoded
+  std::string_view path;  ///< "/1" and the path after "/v2/keys", decoded and clean
+  std::span<char> query;  ///< still encoded
   /// What was wrong with the body before it was read: its type. Empty: nothing.
   std::string_view body_error;
-  std::string* form = nullptr;  ///< a form as the body, still encoded; empty where there is none
-  WallTime now;                 ///< from when a ttl counts
+  std::span<char> form;  ///< a form as the body, still encoded; empty where there is none
+  WallTime now;          ///< from when a ttl counts
 };
 
 /// A request for /v2/keys. Its texts are views of those that it was read from.

@@ -13,9 +13,9 @@ using v2store::Error;
 using v2store::ErrorCode;
 
 /// A text that lives as long as the requests that are read from it.
-std::string* Kept(std::string_view text) {
+std::string& Kept(std::string_view text) {
   static std::list<std::string> texts;
-  return &texts.emplace_back(text);
+  return texts.emplace_back(text);
 }
 
 std::variant<KeyRequest, Error> Parse(KeyMethod method, std::string_view query, std::string_view form = {},

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <variant>
@@ -14,6 +15,7 @@
 #include "api/v2/key_watch.h"
 #include "api/v2/key_write.h"
 #include "base/check.h"
+#include "fmt/format.h"
 
 namespace kvorum::api_v2 {
 namespace {
@@ -78,13 +80,40 @@ struct KeyService {
   std::atomic<size_t> form_bytes{0};  ///< of forms that have not come whole
 };
 
-/// The path as KeyRequestText has it.
-std::string StoreText(const Call& call) {
-  std::string path;
-  path.reserve(kClientsRoot.size() + call.path.size() - kKeysPath.size());
-  path.append(kClientsRoot).append(call.path.substr(kKeysPath.size()));
-  return path;
-}
+/// A request's texts as KeyRequestText has them, one behind another: short ones take no memory of their own.
+class KeyTexts {
+ public:
+  explicit KeyTexts(const Call& call)
+      : path_size_(kClientsRoot.size() + call.path.size() - kKeysPath.size()),
+        query_size_(call.request.query.size()) {
+    Append(kClientsRoot);
+    Append(call.path.substr(kKeysPath.size()));
+    Append(call.request.query);
+  }
+
+  void AppendForm(std::string_view data) { Append(data); }
+  size_t form_size() const { return text_.size() - path_size_ - query_size_; }
+
+  // What they give holds until a form is appended.
+  std::string_view path() const { return {text_.data(), path_size_}; }
+  std::span<char> query() { return {text_.data() + path_size_, query_size_}; }
+  std::span<char> form() { return {text_.data() + path_size_ + query_size_, form_size()}; }
+
+  void Clear() {
+    text_ = Text();
+    path_size_ = 0;
+    query_size_ = 0;
+  }
+
+ private:
+  using Text = fmt::basic_memory_buffer<char, 512>;
+
+  void Append(std::string_view text) { text_.append(text.data(), text.data() + text.size()); }
+
+  Text text_;
+  size_t path_size_;
+  size_t query_size_;
+};
 
 KeyMetrics::Method MetricOf(const KeyRequest& key) {
   return key.IsQuorumRead() ? KeyMetrics::kQuorumGet : static_cast<KeyMetrics::Method>(key.method);
@@ -166,12 +195,7 @@ class Execution {
 class KeyCall final : public http::RequestSink, public WriteDesk::Writer {
  public:
   KeyCall(KeyService* service, const Call& call, KeyMethod method)
-      : service_(*service),
-        request_(call.request),
-        writer_(call.writer),
-        path_(StoreText(call)),
-        query_(call.request.query),
-        method_(method) {}
+      : service_(*service), request_(call.request), writer_(call.writer), texts_(call), method_(method) {}
   ~KeyCall() override {
     Release();
     Forget();
@@ -191,11 +215,11 @@ class KeyCall final : public http::RequestSink, public WriteDesk::Writer {
 
   void OnData(std::string_view data) override {
     if (!collecting_) return;
-    if (data.size() > kMaxFormBytes - form_.size()) {
+    if (data.size() > kMaxFormBytes - texts_.form_size()) {
       return RefuseForm(ErrorCode::kInvalidForm, "http: POST too large");
     }
     if (!Hold(data.size())) return RefuseForm(ErrorCode::kRaftInternal, "etcdserver: too many requests");
-    form_.append(data);
+    texts_.AppendForm(data);
   }
 
   void OnEnd() override {
@@ -218,10 +242,10 @@ class KeyCall final : public http::RequestSink, public WriteDesk::Writer {
 
   void Parse() {
     auto parsed = ParseKeyRequest({.method = method_,
-                                   .path = path_,
-                                   .query = &query_,
+                                   .path = texts_.path(),
+                                   .query = texts_.query(),
                                    .body_error = body_error_,
-                                   .form = &form_,
+                                   .form = texts_.form(),
                                    .now = SystemClock().WallNow()});
     if (const auto* error = std::get_if<Error>(&parsed)) {
       service_.replies.Error(writer_, *error);
@@ -235,7 +259,7 @@ class KeyCall final : public http::RequestSink, public WriteDesk::Writer {
     if (!service_.access.enabled()) return Execute(key);
     const bool write = key.IsWrite();
     const bool recursive = key.request.recursive;
-    const std::string_view asked = std::string_view(path_).substr(kClientsRoot.size());
+    const std::string_view asked = texts_.path().substr(kClientsRoot.size());
     ticket_ =
         service_.access.CheckKey(request_, writer_, asked, write, recursive, [this, key](Verdict verdict) {
           if (verdict == Verdict::kAllowed) return Execute(key);
@@ -244,7 +268,7 @@ class KeyCall final : public http::RequestSink, public WriteDesk::Writer {
   }
 
   void Refuse(Verdict verdict) {
-    DropForm();
+    DropTexts();
     if (verdict == Verdict::kBusy) return writer_.ReplyError(503, kBusyText);
     service_.replies.Error(writer_,
                            {.code = ErrorCode::kUnauthorized, .cause = std::string(kDeniedText), .index = 0});
@@ -280,7 +304,7 @@ class KeyCall final : public http::RequestSink, public WriteDesk::Writer {
   void Propose(const KeyRequest& key) {
     with_value_ = !key.no_value_on_success;
     write_ = service_.desks.Of(writer_.loop())->Propose(key.request, Deadline(), this);
-    DropForm();
+    DropTexts();
   }
 
   void OnWritten(const WriteDesk::Outcome& outcome, MonotonicTime now) override {
@@ -308,8 +332,8 @@ class KeyCall final : public http::RequestSink, public WriteDesk::Writer {
     const size_t all = service_.form_bytes.fetch_add(bytes, std::memory_order_relaxed) + bytes;
     return all <= service_.member.options().max_pending_bytes;
   }
-  void DropForm() {
-    form_ = std::string();
+  void DropTexts() {
+    texts_.Clear();
     Release();
   }
   void Release() {
@@ -320,18 +344,16 @@ class KeyCall final : public http::RequestSink, public WriteDesk::Writer {
 
   void RefuseForm(ErrorCode code, std::string_view cause) {
     collecting_ = false;
-    DropForm();
+    DropTexts();
     service_.replies.Error(writer_, {.code = code, .cause = std::string(cause), .index = 0});
   }
 
   KeyService& service_;
   const http::Request& request_;
   http::ResponseWriter& writer_;
-  const std::string path_;
-  std::string query_;
+  KeyTexts texts_;  // empty once proposed or refused
   const KeyMethod method_;
   std::string body_error_;
-  std::string form_;
   size_t kept_ = 0;
   bool collecting_ = false;
   bool with_value_ = true;
@@ -359,14 +381,12 @@ class KeysEndpoint final : public Endpoint {
     }
     // What does not wait needs nothing that waits.
     if (method == KeyMethod::kDelete || service_.access.enabled()) return StartCall(call, method);
-    const std::string path = StoreText(call);
-    std::string query(call.request.query);
-    std::string no_form;
+    KeyTexts texts(call);
     auto parsed = ParseKeyRequest({.method = method,
-                                   .path = path,
-                                   .query = &query,
+                                   .path = texts.path(),
+                                   .query = texts.query(),
                                    .body_error = {},
-                                   .form = &no_form,
+                                   .form = {},
                                    .now = SystemClock().WallNow()});
     if (const auto* error = std::get_if<Error>(&parsed)) {
       service_.replies.Error(call.writer, *error);

@@ -162,10 +162,10 @@ class TokenCall final : public http::RequestSink {
     const std::string_view* type = request_.Find("content-type");
     if (request_.method != "GET" && type != nullptr && ParseMediaType(*type).type == kFormType) {
       std::string form = body_;
-      ParseForm(&form, take);
+      ParseForm(form, take);
     }
     std::string query(request_.query);
-    ParseForm(&query, take);
+    ParseForm(query, take);
     if (!text || text->empty()) return kDefaultClusterSize;
     int64_t size = 0;
     const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), size);
