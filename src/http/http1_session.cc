@@ -5,6 +5,7 @@
 #include <cctype>
 
 #include "base/check.h"
+#include "base/recycled.h"
 #include "boost/asio/buffer.hpp"
 #include "boost/beast/http/basic_parser.hpp"
 #include "boost/beast/http/status.hpp"
@@ -156,7 +157,7 @@ class Http1Session::Parser final : public beast::http::basic_parser<true> {
   }
 };
 
-class Http1Session::Exchange final : public ResponseWriter {
+class Http1Session::Exchange final : public ResponseWriter, public Recycled<Http1Session::Exchange> {
  public:
   explicit Exchange(Http1Session* session) : parser(session->TakeRequest()), session_(session) {
     parser.header_limit(static_cast<uint32_t>(session->options_.max_header_bytes));

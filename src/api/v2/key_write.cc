@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/recycled.h"
+
 namespace kvorum::api_v2 {
 namespace {
 
@@ -16,7 +18,7 @@ constexpr size_t kKeptCapacity = 256;
 
 std::shared_ptr<WriteDesk::Write> WriteDesk::Propose(v2store::RequestView request, MonotonicTime deadline,
                                                      Writer* writer) {
-  auto write = std::make_shared<Write>(shared_from_this(), writer);
+  auto write = std::allocate_shared<Write>(RecyclingAllocator<Write>(), shared_from_this(), writer);
   const member::RequestId id = member_.NextRequestId();
   request.id = id.value();
   proposed_.push_back({.id = id,

@@ -15,6 +15,7 @@
 #include "api/v2/key_watch.h"
 #include "api/v2/key_write.h"
 #include "base/check.h"
+#include "base/recycled.h"
 #include "fmt/format.h"
 
 namespace kvorum::api_v2 {
@@ -192,7 +193,7 @@ class Execution {
 };
 
 /// A request that has to wait: for its form, for its password, for the member. On its connection's loop.
-class KeyCall final : public http::RequestSink, public WriteDesk::Writer {
+class KeyCall final : public http::RequestSink, public WriteDesk::Writer, public Recycled<KeyCall> {
  public:
   KeyCall(KeyService* service, const Call& call, KeyMethod method)
       : service_(*service), request_(call.request), writer_(call.writer), texts_(call), method_(method) {}
