@@ -21,7 +21,10 @@ void ResponseWriter::Reply(int status, Headers headers, std::string_view body) {
 }
 
 void ResponseWriter::ReplyWith(int status, std::span<const HeaderView> headers, std::string_view body) {
-  Reply(status, Headers(headers.begin(), headers.end()), body);
+  Headers all(headers.begin(), headers.end());
+  all.insert(all.end(), added_.begin(), added_.end());
+  added_.clear();
+  Reply(status, std::move(all), body);
 }
 
 void ResponseWriter::ReplyError(int status, std::string_view text) {

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/functional/any_invocable.h"
 #include "base/bytes.h"
 #include "http/loop.h"
@@ -47,6 +48,9 @@ class ResponseWriter {
 
   virtual Loop& loop() = 0;
 
+  /// A header that every head gets, behind those it is sent with. Before the head; the texts live until then.
+  void AddHeader(std::string_view name, std::string_view value) { added_.emplace_back(name, value); }
+
   /// Once, first. A `content-length` header makes the body that long; otherwise HTTP/1.1 sends chunks.
   virtual void SendHead(int status, const Headers& headers) = 0;
   /// Instead of SendHead, Send and End: a response without a body.
@@ -80,6 +84,13 @@ class ResponseWriter {
   virtual void ReplyWith(int status, std::span<const HeaderView> headers, std::string_view body);
   /// Go's plain error: the text and a newline, `text/plain; charset=utf-8`, nosniff.
   void ReplyError(int status, std::string_view text);
+
+ protected:
+  /// What an implementation's heads end with.
+  std::span<const HeaderView> added_headers() const { return added_; }
+
+ private:
+  absl::InlinedVector<HeaderView, 3> added_;
 };
 
 /// Takes the body of one request; called on the connection's loop.

@@ -292,6 +292,7 @@ class Http1Session::Exchange final : public ResponseWriter, public Recycled<Http
       if (name == "date") has_date = true;
       head.AddHeader(name, value);
     }
+    for (const auto& [name, value] : added_headers()) head.AddHeader(name, value);
     const bool has_length = length_ && !never_body;
     if (has_length) {
       head.Add("Content-Length: ");

@@ -51,6 +51,12 @@ TEST_F(Http1SessionTest, AnswersWithLengthAndDate) {
   EXPECT_FALSE(driver().finished());
 }
 
+TEST_F(Http1SessionTest, AddedHeadersComeBehindTheOthers) {
+  EXPECT_THAT(Exchange(Get("/added")),
+              StartsWith("HTTP/1.1 200 OK\r\nX-First: 1\r\nX-Added: 2\r\nContent-Length: 5\r\nDate: "));
+  EXPECT_THAT(Exchange(Get("/hello")), Not(HasSubstr("X-Added")));
+}
+
 TEST_F(Http1SessionTest, ARequestHasNothingOfTheOneBefore) {
   std::string many;
   for (int i = 0; i < 50; ++i) many += fmt::format("X-{}: {}\r\n", i, std::string(100, 'x'));

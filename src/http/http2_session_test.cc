@@ -200,6 +200,13 @@ TEST_F(Http2SessionTest, AnswersARequest) {
   EXPECT_EQ(handler_.last_remote, "127.0.0.1:41234");
 }
 
+TEST_F(Http2SessionTest, AddedHeadersComeBehindTheOthers) {
+  const int32_t id = peer().Get("/added");
+  Talk();
+  EXPECT_EQ(peer().exchanges[id].head,
+            (Headers{{":status", "200"}, {"x-first", "1"}, {"x-added", "2"}, {"content-length", "5"}}));
+}
+
 TEST_F(Http2SessionTest, SendsTrailers) {
   const int32_t id = peer().Get("/chunks");
   Talk();

@@ -63,6 +63,7 @@ void Http2Stream::Submit(int status, const Headers& headers, bool has_body) {
   HeaderList list;
   list.push_back(HeaderOf(":status", {digits.data(), digits.size()}));
   for (const auto& [name, value] : headers) list.push_back(HeaderOf(name, value));
+  for (const auto& [name, value] : added_headers()) list.push_back(HeaderOf(name, value));
   nghttp2_data_provider provider{.source = {.ptr = this}, .read_callback = &ReadData};
   const int error = nghttp2_submit_response(session_->session_, id_, list.data(), list.size(),
                                             has_body ? &provider : nullptr);

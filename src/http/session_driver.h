@@ -128,6 +128,7 @@ class SessionDriver final : private SessionHost {
 
 /// Answers by path:
 ///   /hello     200, "hello"
+///   /added     200, "added", headers x-first: 1 and x-added: 2
 ///   /echo      200, the request's body (at most 1 MiB)
 ///   /chunks    200, "one", "two", trailers x-end: 1
 ///   /early     200, "early", before the body
@@ -147,6 +148,7 @@ class TestHandler final : public Handler {
     if (request.path == "/echo") {
       return CollectBody(writer, 1 << 20, [&writer](std::string body) { writer.Reply(200, {}, body); });
     }
+    if (request.path == "/added") writer.AddHeader("x-added", "2");
     if (request.path == "/early") {
       writer.Reply(200, {}, "early");
       return std::make_unique<Sink>(this);
@@ -158,6 +160,9 @@ class TestHandler final : public Handler {
     return CollectBody(writer, 1 << 20, [&writer, path = std::string(request.path)](std::string) {
       if (path == "/hello") {
         writer.Reply(200, {{"content-type", "text/plain"}}, "hello");
+      } else if (path == "/added") {
+        const HeaderView first[] = {{"x-first", "1"}};
+        writer.ReplyWith(200, first, "added");
       } else if (path == "/chunks") {
         writer.SendHead(200, {});
         writer.Send("one");

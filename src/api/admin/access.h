@@ -1,6 +1,5 @@
 #pragma once
 
-#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -18,8 +17,9 @@ class AccessRules {
 
   /// `authority` with or without a port.
   bool HostAllowed(std::string_view authority) const;
-  /// The origin to be named in Access-Control-Allow-Origin, or null for no CORS headers.
-  std::optional<std::string> AllowedOrigin(const std::string_view* origin) const;
+  /// The origin to be named in Access-Control-Allow-Origin, or null for no CORS headers. It lives as long as
+  /// this does.
+  std::optional<std::string_view> AllowedOrigin(const std::string_view* origin) const;
 
  private:
   const std::vector<std::string> cors_;
@@ -32,8 +32,7 @@ std::string_view HostOf(std::string_view authority);
 /// The body of 421 answers.
 std::string UnrecognizedHostText(std::string_view host);
 
-/// Starts `handler` with a writer that adds the CORS headers for `origin` to its response.
-std::unique_ptr<http::RequestSink> StartWithCors(http::Handler& handler, const std::string& origin,
-                                                 const http::Request& request, http::ResponseWriter& writer);
+/// Gives the response the CORS headers for `origin`, which lives until its head is sent.
+void AddCorsHeaders(std::string_view origin, http::ResponseWriter& writer);
 
 }  // namespace kvorum::api_admin

@@ -100,10 +100,10 @@ class ClientHandler final : public http::Handler {
       writer.ReplyError(421, UnrecognizedHostText(host));
       return std::make_unique<Exchange>();
     }
-    const std::optional<std::string> origin = rules_.AllowedOrigin(request.Find("origin"));
+    const std::optional<std::string_view> origin = rules_.AllowedOrigin(request.Find("origin"));
+    if (origin) AddCorsHeaders(*origin, writer);
     http::Handler& pages = request.method == "OPTIONS" ? static_cast<http::Handler&>(preflight_) : pages_;
-    if (!origin.has_value()) return pages.Start(request, writer);
-    return StartWithCors(pages, *origin, request, writer);
+    return pages.Start(request, writer);
   }
 
  private:

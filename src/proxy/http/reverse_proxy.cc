@@ -105,9 +105,10 @@ class OuterHandler final : public http::Handler {
       writer.SendOnlyHead(501, {});
       return std::make_unique<api_admin::Exchange>();
     }
-    const std::optional<std::string> origin = rules_.AllowedOrigin(request.Find("origin"));
-    if (request.method == "OPTIONS") return StartWithOrigin(origin, preflight_, request, writer);
-    return StartWithOrigin(origin, inner_, request, writer);
+    const std::optional<std::string_view> origin = rules_.AllowedOrigin(request.Find("origin"));
+    if (origin) api_admin::AddCorsHeaders(*origin, writer);
+    if (request.method == "OPTIONS") return preflight_.Start(request, writer);
+    return inner_.Start(request, writer);
   }
 
  private:
@@ -139,14 +140,6 @@ class OuterHandler final : public http::Handler {
     if (*path != "/metrics") return false;
     metrics_.Serve(request, writer);
     return true;
-  }
-
-  static std::unique_ptr<http::RequestSink> StartWithOrigin(const std::optional<std::string>& origin,
-                                                            http::Handler& handler,
-                                                            const http::Request& request,
-                                                            http::ResponseWriter& writer) {
-    if (!origin) return handler.Start(request, writer);
-    return api_admin::StartWithCors(handler, *origin, request, writer);
   }
 
   const bool readonly_;
