@@ -1,16 +1,16 @@
 #include "grpc/client.h"
 
+#include <sys/un.h>
+
 #include "base/check.h"
-#include "boost/asio/local/stream_protocol.hpp"
 #include "fmt/format.h"
 #include "grpc/client_core.h"
+#include "http/connecting.h"
 #include "http/dialer.h"
 #include "http/listener.h"
 #include "http/text.h"
 
 namespace kvorum::grpc {
-
-namespace asio = boost::asio;
 
 namespace {
 
@@ -56,7 +56,7 @@ class Attempt final : public std::enable_shared_from_this<Attempt> {
         target_(target),
         options_(std::move(options)),
         done_(std::move(done)),
-        socket_(loop.context()) {}
+        connecting_(loop) {}
 
   void Begin() {
     std::string_view rest = target_;
@@ -89,16 +89,16 @@ class Attempt final : public std::enable_shared_from_this<Attempt> {
       return Fail(fmt::format("dial unix {}: path too long", path));
     }
     host_ = "localhost";
-    const asio::local::stream_protocol::endpoint endpoint(path);
-    socket_.async_connect(endpoint, [self = shared_from_this(),
-                                     path = std::move(path)](const boost::system::error_code& error) {
-      http::Loop::Turn turn(self->loop_);
-      if (error) {
-        return self->Fail(fmt::format("dial unix {}: connect: {}", path, http::ErrnoText(error.value())));
-      }
-      boost::system::error_code ignored;
-      self->OnDialled(http::NewSocketStream(self->loop_, self->socket_.release(ignored)));
-    });
+    sockaddr_un address{.sun_family = AF_UNIX};
+    path.copy(address.sun_path, sizeof address.sun_path - 1);
+    connecting_.Start(
+        reinterpret_cast<const sockaddr*>(&address), sizeof address,
+        [self = shared_from_this(), path = std::move(path)](int error) {
+          if (error != 0) {
+            return self->Fail(fmt::format("dial unix {}: connect: {}", path, http::ErrnoText(error)));
+          }
+          self->OnDialled(http::NewSocketStream(self->loop_, self->connecting_.Release()));
+        });
   }
 
   void OnDialled(std::unique_ptr<http::ByteStream> stream) {
@@ -162,7 +162,7 @@ class Attempt final : public std::enable_shared_from_this<Attempt> {
   const std::string target_;
   const ConnectOptions options_;
   ConnectDone done_;
-  asio::local::stream_protocol::socket socket_;
+  http::Connecting connecting_;
   std::string host_;  // that must be in the server's certificate
   std::shared_ptr<ClientCore> core_;
   Executor::TimerId timer_ = 0;

@@ -11,13 +11,10 @@
 #include <utility>
 
 #include "base/check.h"
-#include "boost/asio/post.hpp"
 #include "fmt/format.h"
 #include "http/poller.h"
 
 namespace kvorum::http {
-
-namespace asio = boost::asio;
 
 namespace {
 
@@ -49,7 +46,7 @@ std::string RemoteName(const sockaddr_storage& address) {
   return "@";
 }
 
-class SocketStream final : public ByteStream, private Poller::Socket {
+class SocketStream final : public ByteStream, private Poller::Descriptor {
  public:
   SocketStream(Loop& loop, int fd) : loop_(loop), fd_(fd) {
     sockaddr_storage address{};
@@ -66,7 +63,8 @@ class SocketStream final : public ByteStream, private Poller::Socket {
       setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &kUnsentBytes, sizeof kUnsentBytes);
     }
     const int flags = fcntl(fd, F_GETFL);
-    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 || !loop_.poller().Add(fd, this)) {
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 ||
+        !loop_.poller().Add(fd, Poller::kInput, this)) {
       ::close(std::exchange(fd_, -1));
     }
   }
@@ -106,7 +104,7 @@ class SocketStream final : public ByteStream, private Poller::Socket {
     KVORUM_CHECK(writer_ == nullptr, "a wait beside another");
     if (fd_ < 0) return PostWritable(std::move(user));
     writer_ = std::move(user);
-    loop_.poller().WatchWritable(fd_, this);
+    loop_.poller().Change(fd_, Poller::kInputAndOutput, this);
   }
 
   void Close() override {
@@ -127,12 +125,12 @@ class SocketStream final : public ByteStream, private Poller::Socket {
  private:
   /// What was called with `user` has its answer later, whatever becomes of the stream.
   void PostBroken(std::shared_ptr<User> user) {
-    asio::post(loop_.context(), [user = std::move(user), wait = buffer_ == nullptr] {
+    loop_.PutOff([user = std::move(user), wait = buffer_ == nullptr] {
       wait ? user->OnReadable() : user->OnRead(0, true);
     });
   }
   void PostWritable(std::shared_ptr<User> user) {
-    asio::post(loop_.context(), [user = std::move(user)] { user->OnWritable(); });
+    loop_.PutOff([user = std::move(user)] { user->OnWritable(); });
   }
 
   /// The socket, which the loop does not know any more.
@@ -147,7 +145,7 @@ class SocketStream final : public ByteStream, private Poller::Socket {
     if (readable_) loop_.poller().Again(this);
   }
 
-  void OnSocketReadable(bool ended) override {
+  void OnReadable(bool ended) override {
     readable_ = true;
     ended_ = ended_ || ended;
     TakeInput();
@@ -157,7 +155,7 @@ class SocketStream final : public ByteStream, private Poller::Socket {
 
   // Whoever is told may destroy this.
 
-  void OnSocketWritable() override {
+  void OnWritable() override {
     if (const std::shared_ptr<User> writer = std::move(writer_)) writer->OnWritable();
   }
 

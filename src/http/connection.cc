@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "boost/asio/post.hpp"
-
 namespace kvorum::http {
 
 namespace {
@@ -97,10 +95,8 @@ void Connection::ReceiveBuffered() {
     if (begin_ == end_) break;
     now = loop_.clock().Now();
     if (now - begun < kTurnTime) continue;
-    boost::asio::post(loop_.context(), [self = shared_from_this()] {
-      if (self->closed_) return;
-      Loop::Turn turn(self->loop_);
-      self->ReceiveBuffered();
+    loop_.PutOff([self = shared_from_this()] {
+      if (!self->closed_) self->ReceiveBuffered();
     });
     return;
   }
@@ -196,10 +192,7 @@ void Connection::Flush() {
   if (more) {
     // Others first: behind the input that waits.
     flush_wanted_ = true;
-    boost::asio::post(loop_.context(), [self = shared_from_this()] {
-      Loop::Turn turn(self->loop_);
-      self->OnTurnEnd();
-    });
+    loop_.PutOff([self = shared_from_this()] { self->OnTurnEnd(); });
     return;
   }
   FinishFlush();

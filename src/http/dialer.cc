@@ -43,13 +43,12 @@ Dialer::Dialer(Loop& loop, std::string host, std::string port, MonotonicTime dea
       deadline_(deadline),
       done_(std::move(done)),
       tls_(std::move(tls)),
-      socket_(loop.context()) {}
+      connecting_(loop) {}
 
 void Dialer::Cancel() {
   const std::shared_ptr<Dialer> self = shared_from_this();
   done_ = nullptr;
-  boost::system::error_code ignored;
-  socket_.close(ignored);
+  connecting_.Cancel();
   if (std::shared_ptr<TlsHandshake> handshake = std::move(handshake_)) handshake->Cancel();
   if (timer_ != 0) loop_.CancelTimer(std::exchange(timer_, 0));
 }
@@ -68,7 +67,6 @@ void Dialer::Resolve() {
   LookupHostOn(loop_, host_,
                [self = shared_from_this(), port](const absl::StatusOr<std::vector<std::string>>& addresses) {
                  if (!self->done_) return;
-                 Loop::Turn turn(self->loop_);
                  self->OnResolved(addresses, static_cast<uint16_t>(port));
                });
 }
@@ -94,33 +92,24 @@ void Dialer::TryNext() {
   }
   // Each address that is left gets its share of the time.
   ArmTimer(now + (deadline_ - now) / static_cast<int64_t>(endpoints_.size() - next_));
-  boost::system::error_code ignored;
-  socket_.close(ignored);
-  const size_t attempt = ++attempts_;
-  socket_.async_connect(endpoints_[next_++],
-                        [self = shared_from_this(), attempt](const boost::system::error_code& error) {
-                          if (!self->done_ || attempt != self->attempts_) return;
-                          Loop::Turn turn(self->loop_);
-                          self->OnConnected(error);
-                        });
+  connecting_.Cancel();
+  const Tcp::endpoint& endpoint = endpoints_[next_++];
+  connecting_.Start(endpoint.data(), static_cast<socklen_t>(endpoint.size()),
+                    [self = shared_from_this()](int error) { self->OnConnected(error); });
 }
 
-void Dialer::OnConnected(const boost::system::error_code& error) {
-  if (error) {
-    if (IsExhaustion(error.value())) {
-      return Finish(absl::ResourceExhaustedError(fmt::format(
-          "dial tcp {}: connect: {}", EndpointText(endpoints_[next_ - 1]), ErrnoText(error.value()))));
+void Dialer::OnConnected(int error) {
+  if (error != 0) {
+    if (IsExhaustion(error)) {
+      return Finish(absl::ResourceExhaustedError(
+          fmt::format("dial tcp {}: connect: {}", EndpointText(endpoints_[next_ - 1]), ErrnoText(error))));
     }
     if (error_.empty()) {
-      error_ = fmt::format("dial tcp {}: connect: {}", EndpointText(endpoints_[next_ - 1]),
-                           ErrnoText(error.value()));
+      error_ = fmt::format("dial tcp {}: connect: {}", EndpointText(endpoints_[next_ - 1]), ErrnoText(error));
     }
     return TryNext();
   }
-  boost::system::error_code failed;
-  const int fd = socket_.release(failed);
-  if (failed) return Finish(absl::UnavailableError(fmt::format("dial tcp: {}", failed.message())));
-  std::unique_ptr<ByteStream> stream = NewSocketStream(loop_, fd);
+  std::unique_ptr<ByteStream> stream = NewSocketStream(loop_, connecting_.Release());
   if (tls_.context == nullptr) return Finish(std::move(stream));
   ArmTimer(MonotonicTime::max());
   handshake_ = TlsHandshake::Start(
@@ -158,8 +147,7 @@ void Dialer::ArmTimer(MonotonicTime when) {
 
 void Dialer::Finish(absl::StatusOr<std::unique_ptr<ByteStream>> result) {
   if (timer_ != 0) loop_.CancelTimer(std::exchange(timer_, 0));
-  boost::system::error_code ignored;
-  socket_.close(ignored);
+  connecting_.Cancel();
   std::exchange(done_, nullptr)(std::move(result));
 }
 

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "boost/asio/ip/tcp.hpp"
 #include "http/byte_stream.h"
+#include "http/connecting.h"
 #include "http/loop.h"
 #include "http/tls.h"
 
@@ -42,7 +43,8 @@ class Dialer final : public std::enable_shared_from_this<Dialer> {
   void Resolve();
   void OnResolved(const absl::StatusOr<std::vector<std::string>>& addresses, uint16_t port);
   void TryNext();
-  void OnConnected(const boost::system::error_code& error);
+  /// `error`: an errno, 0 where it is connected.
+  void OnConnected(int error);
   /// This attempt, or the lookup, took too long.
   void OnTimeout();
   void ArmTimer(MonotonicTime when);
@@ -54,10 +56,9 @@ class Dialer final : public std::enable_shared_from_this<Dialer> {
   const MonotonicTime deadline_;
   Done done_;  // empty once called or cancelled
   const DialTls tls_;
-  Tcp::socket socket_;
+  Connecting connecting_;
   std::vector<Tcp::endpoint> endpoints_;
   size_t next_ = 0;                          // of endpoints_
-  size_t attempts_ = 0;                      // a completion that belongs to an earlier one says nothing
   std::string error_;                        // of the first attempt that failed
   std::shared_ptr<TlsHandshake> handshake_;  // while it is under way
   Executor::TimerId timer_ = 0;

@@ -14,12 +14,9 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/synchronization/mutex.h"
 #include "base/check.h"
-#include "boost/asio/post.hpp"
 #include "fmt/format.h"
 
 namespace kvorum::http {
-
-namespace asio = boost::asio;
 
 namespace {
 
@@ -112,16 +109,25 @@ class LookupThreads {
   int threads_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
-/// Who waits for names on one loop. The context's own: it lets go of them, on its thread, when it ends, while
-/// a lookup under way may take longer.
-class Waiting final : public asio::execution_context::service {
+/// Who waits for names on one loop. The thread's own: it lets go of them when it ends, while a lookup under
+/// way may take longer.
+class Waiting {
  public:
-  using key_type = Waiting;
-  static inline asio::execution_context::id id;
+  static Waiting& On(Loop& loop) {
+    KVORUM_CHECK(loop.InThread(), "a lookup for another loop");
+    thread_local Waiting waiting(&loop);
+    return waiting;
+  }
 
-  explicit Waiting(asio::execution_context& context) : service(context), shared_(std::make_shared<Shared>()) {
+  explicit Waiting(Loop* loop) : shared_(std::make_shared<Shared>()) {
     absl::MutexLock lock(&shared_->mutex);
-    shared_->context = &static_cast<asio::io_context&>(context);
+    shared_->loop = loop;
+  }
+  ~Waiting() {
+    absl::flat_hash_map<Question, std::vector<Done>> dropped;  // destroyed after the lock is released
+    absl::MutexLock lock(&shared_->mutex);
+    shared_->loop = nullptr;
+    dropped.swap(shared_->waiting);
   }
 
   /// `question`: a host's name, or an address whose names are asked for.
@@ -133,7 +139,7 @@ class Waiting final : public asio::execution_context::service {
       if (waiting.size() > 1) return;
     }
     LookupThreads::Get().Run([shared = shared_, question] {
-      Answer(*shared, question,
+      Answer(shared, question,
              question.second ? LookupThreads::Get().addresses(question.first) : LookupHost(question.first));
     });
   }
@@ -141,24 +147,22 @@ class Waiting final : public asio::execution_context::service {
  private:
   struct Shared {
     absl::Mutex mutex;
-    asio::io_context* context ABSL_GUARDED_BY(mutex) = nullptr;
+    Loop* loop ABSL_GUARDED_BY(mutex) = nullptr;
     absl::flat_hash_map<Question, std::vector<Done>> waiting ABSL_GUARDED_BY(mutex);
   };
 
-  static void Answer(Shared& shared, const Question& question, Addresses addresses) {
-    absl::MutexLock lock(&shared.mutex);
-    if (shared.context == nullptr) return;
-    auto node = shared.waiting.extract(question);
-    asio::post(*shared.context, [all = std::move(node.mapped()), addresses = std::move(addresses)]() mutable {
-      for (Done& done : all) done(addresses);
+  static void Answer(const std::shared_ptr<Shared>& shared, const Question& question, Addresses addresses) {
+    absl::MutexLock lock(&shared->mutex);
+    if (shared->loop == nullptr) return;
+    // Who waits is touched on the loop alone, also where it ends first.
+    shared->loop->Post([shared, question, addresses = std::move(addresses)] {
+      for (Done& done : Take(*shared, question)) done(addresses);
     });
   }
 
-  void shutdown() override {
-    absl::flat_hash_map<Question, std::vector<Done>> dropped;  // destroyed after the lock is released
-    absl::MutexLock lock(&shared_->mutex);
-    shared_->context = nullptr;
-    dropped.swap(shared_->waiting);
+  static std::vector<Done> Take(Shared& shared, const Question& question) {
+    absl::MutexLock lock(&shared.mutex);
+    return std::move(shared.waiting.extract(question).mapped());
   }
 
   const std::shared_ptr<Shared> shared_;  // with lookups under way
@@ -184,11 +188,11 @@ Addresses LookupHost(const std::string& host) {
 }
 
 void LookupHostOn(Loop& loop, const std::string& host, Done done) {
-  asio::use_service<Waiting>(loop.context()).Add({host, false}, std::move(done));
+  Waiting::On(loop).Add({host, false}, std::move(done));
 }
 
 void LookupAddressOn(Loop& loop, const std::string& address, Done done) {
-  asio::use_service<Waiting>(loop.context()).Add({address, true}, std::move(done));
+  Waiting::On(loop).Add({address, true}, std::move(done));
 }
 
 }  // namespace kvorum::http

@@ -2,86 +2,104 @@
 
 #include <pthread.h>
 
+#include <algorithm>
+#include <chrono>
 #include <optional>
 #include <thread>
+#include <utility>
 
 #include "absl/synchronization/mutex.h"
 #include "base/check.h"
-#include "boost/asio/executor_work_guard.hpp"
-#include "boost/asio/post.hpp"
-#include "boost/asio/steady_timer.hpp"
 #include "fmt/format.h"
 #include "http/poller.h"
 #include "http/timer_heap.h"
 
 namespace kvorum::http {
 
-namespace asio = boost::asio;
-
 namespace {
 thread_local const Loop* current_loop = nullptr;
 }  // namespace
 
 struct Loop::Impl {
-  explicit Impl(Loop* owner) : loop(owner), poller(owner), context(1), alarm(context) {
-    poller.Start(context);
+  explicit Impl(Loop* owner) : loop(owner) {}
+  /// What waits is let go of while the rest is still there.
+  ~Impl() {
+    poller.End();
+    while (LetGo()) {
+    }
+    over = true;
   }
-  ~Impl() { poller.End(); }
 
   Loop* const loop;
+  Poller poller;
 
   absl::Mutex mutex;
   std::vector<Task> queue ABSL_GUARDED_BY(mutex);
   TimerHeap timers ABSL_GUARDED_BY(mutex);
-  /// A `RunPosted` is on its way through the context.
-  bool signalled ABSL_GUARDED_BY(mutex) = false;
+  /// The thread waits, or is about to, and has to be woken.
+  bool asleep ABSL_GUARDED_BY(mutex) = false;
   bool stopping ABSL_GUARDED_BY(mutex) = false;
-  /// What `alarm` is set to, or being set to by a `RunPosted` under way.
-  std::optional<MonotonicTime> alarm_at ABSL_GUARDED_BY(mutex);
 
-  // Owned by the loop's thread.
-  std::vector<Task> running;  // empty between turns; its memory is that of the next queue
+  // Owned by the loop's thread. The memory of those that ran is that of the next ones.
+  std::vector<Task> running;
+  std::vector<Task> put_off;
+  std::vector<Task> running_put_off;
+  bool over = false;
   int turn_depth = 0;
-  bool turn_end_posted = false;
   std::vector<std::shared_ptr<TurnEnd>> turn_ends;
   std::vector<std::shared_ptr<TurnEnd>> running_turn_ends;
-
-  Poller poller;
-  // Last, so that what its handlers own is destroyed while the rest is still there.
-  asio::io_context context;
-  asio::steady_timer alarm;
   std::thread thread;
 
-  void Signal() {
-    asio::post(context, [this] { RunPosted(); });
+  /// False: nothing is left. What goes may own what leaves something more.
+  bool LetGo() {
+    const std::vector<Task> off = std::exchange(put_off, {});
+    const std::vector<std::shared_ptr<TurnEnd>> ends = std::exchange(turn_ends, {});
+    absl::ReleasableMutexLock lock(&mutex);
+    const std::vector<Task> posted = std::exchange(queue, {});
+    const TimerHeap set = std::exchange(timers, {});
+    lock.Release();
+    return !off.empty() || !ends.empty() || !posted.empty() || set.size() > 0;
+  }
+
+  void Run() {
+    do {
+      running_put_off.swap(put_off);
+      const int timeout_ms = TimeoutMs();
+      {
+        Turn turn(*loop);
+        poller.Poll(timeout_ms);
+      }
+      RunPosted();
+      RunPutOff();
+    } while (!IsOver());
+  }
+
+  /// How long there is nothing to do, as far as is known.
+  int TimeoutMs() {
+    absl::MutexLock lock(&mutex);
+    if (!queue.empty() || stopping || !running_put_off.empty()) return 0;
+    asleep = true;
+    const std::optional<MonotonicTime> earliest = timers.Earliest();
+    if (!earliest) return -1;
+    constexpr auto kLongest = std::chrono::milliseconds(std::chrono::hours(1));
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(*earliest - loop->clock().Now());
+    return static_cast<int>(std::clamp(left, std::chrono::milliseconds(0), kLongest).count());
   }
 
   void RunPosted() {
-    bool stop;
     {
       absl::MutexLock lock(&mutex);
+      asleep = false;
       running.swap(queue);
-      stop = stopping;
+      if (running.empty() && !timers.Earliest()) return;
     }
-    {
-      Turn turn(*loop);
-      for (Task& task : running) {
-        task();
-        task = nullptr;
-      }
-      running.clear();
-      RunDueTimers();
+    Turn turn(*loop);
+    for (Task& task : running) {
+      task();
+      task = nullptr;
     }
-    absl::MutexLock lock(&mutex);
-    SetAlarm();
-    if (!queue.empty()) {
-      Signal();  // behind the input that waits
-    } else if (stop) {
-      context.stop();
-    } else {
-      signalled = stopping;
-      if (stopping) Signal();
-    }
+    running.clear();
+    RunDueTimers();
   }
 
   void RunDueTimers() {
@@ -97,25 +115,18 @@ struct Loop::Impl {
     }
   }
 
-  /// Sets the Asio timer when a deadline came before the one it waits for; a later one waits for it to fire.
-  void SetAlarm() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
-    const std::optional<MonotonicTime> earliest = timers.Earliest();
-    if (!earliest || (alarm_at && *alarm_at <= *earliest)) return;
-    alarm_at = earliest;
-    alarm.expires_at(*earliest);
-    alarm.async_wait([this](const boost::system::error_code& error) {
-      if (error) return;
-      {
-        absl::MutexLock lock(&mutex);
-        alarm_at.reset();
-      }
-      {
-        Turn turn(*loop);
-        RunDueTimers();
-      }
-      absl::MutexLock lock(&mutex);
-      SetAlarm();
-    });
+  void RunPutOff() {
+    for (Task& task : running_put_off) {
+      Turn turn(*loop);
+      task();
+      task = nullptr;
+    }
+    running_put_off.clear();
+  }
+
+  bool IsOver() {
+    absl::MutexLock lock(&mutex);
+    return stopping && queue.empty();
   }
 
   void RunTurnEnds() {
@@ -135,8 +146,7 @@ Loop::Loop(std::string name) : impl_(std::make_unique<Impl>(this)) {
   impl_->thread = std::thread([this, name = std::move(name)] {
     pthread_setname_np(pthread_self(), name.substr(0, 15).c_str());
     current_loop = this;
-    auto work = asio::make_work_guard(impl_->context);
-    impl_->context.run();
+    impl_->Run();
     current_loop = nullptr;
   });
 }
@@ -144,30 +154,26 @@ Loop::Loop(std::string name) : impl_(std::make_unique<Impl>(this)) {
 Loop::~Loop() { Stop(); }
 
 void Loop::Post(Task task) {
-  bool signal = false;
+  bool wake = false;
   {
     absl::MutexLock lock(&impl_->mutex);
     if (impl_->stopping) return;
     impl_->queue.push_back(std::move(task));
-    signal = !std::exchange(impl_->signalled, true);
+    wake = std::exchange(impl_->asleep, false);
   }
-  if (signal) impl_->Signal();
+  if (wake) impl_->poller.Wake();
 }
 
 Executor::TimerId Loop::PostAt(MonotonicTime deadline, Task task) {
-  bool signal = false;
+  bool wake = false;
   TimerId id;
   {
     absl::MutexLock lock(&impl_->mutex);
+    const std::optional<MonotonicTime> earliest = impl_->timers.Earliest();
     id = impl_->timers.Add(deadline, std::move(task));
-    if (impl_->stopping) return id;
-    if (InThread()) {
-      impl_->SetAlarm();
-    } else if (!impl_->alarm_at || deadline < *impl_->alarm_at) {
-      signal = !std::exchange(impl_->signalled, true);
-    }
+    if (!earliest || deadline < *earliest) wake = std::exchange(impl_->asleep, false);
   }
-  if (signal) impl_->Signal();
+  if (wake) impl_->poller.Wake();
   return id;
 }
 
@@ -177,7 +183,9 @@ void Loop::CancelTimer(TimerId timer) {
   dropped = impl_->timers.Take(timer);
 }
 
-asio::io_context& Loop::context() { return impl_->context; }
+void Loop::PutOff(Task task) {
+  if (!impl_->over) impl_->put_off.push_back(std::move(task));
+}
 
 Poller& Loop::poller() { return impl_->poller; }
 
@@ -185,12 +193,7 @@ bool Loop::InThread() const { return current_loop == this; }
 
 void Loop::AtTurnEnd(std::shared_ptr<TurnEnd> work) {
   impl_->turn_ends.push_back(std::move(work));
-  if (impl_->turn_depth > 0 || impl_->turn_end_posted) return;
-  impl_->turn_end_posted = true;
-  asio::post(impl_->context, [impl = impl_.get()] {
-    impl->turn_end_posted = false;
-    Turn turn(*impl->loop);
-  });
+  if (impl_->turn_depth == 0) PutOff([] {});  // its thread has ended, or is about to
 }
 
 Loop::Turn::Turn(Loop& loop) : loop_(loop) { ++loop_.impl_->turn_depth; }
@@ -203,13 +206,13 @@ Loop::Turn::~Turn() {
 void Loop::Stop() {
   if (!impl_->thread.joinable()) return;
   KVORUM_CHECK(!InThread(), "a loop cannot stop itself");
-  bool signal = false;
+  bool wake = false;
   {
     absl::MutexLock lock(&impl_->mutex);
     impl_->stopping = true;
-    signal = !std::exchange(impl_->signalled, true);
+    wake = std::exchange(impl_->asleep, false);
   }
-  if (signal) impl_->Signal();
+  if (wake) impl_->poller.Wake();
   impl_->thread.join();
 }
 

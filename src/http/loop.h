@@ -6,8 +6,6 @@
 #include <string_view>
 #include <vector>
 
-#include "boost/asio/io_context.hpp"
-
 #include "base/executor.h"
 
 namespace kvorum::http {
@@ -21,8 +19,10 @@ class TurnEnd {
   virtual void OnTurnEnd() = 0;
 };
 
-/// An I/O thread: an Asio context and its thread. Everything that belongs to a connection happens on its
-/// connection's loop, without locks. Posts from other threads share one wake-up.
+/// An I/O thread. Everything that belongs to a connection happens on its connection's loop, without locks. It
+/// goes round: what is ready to be read or written (some of it, in one turn), the posted tasks and due timers
+/// (one turn), what was put off (a turn each); and waits where there is nothing. Posts from other threads
+/// share one wake-up. Timers are due at most a millisecond late.
 class Loop final : public Executor {
  public:
   /// `name` is the thread's name, at most 15 characters.
@@ -35,17 +35,19 @@ class Loop final : public Executor {
   void CancelTimer(TimerId timer) override;
   const Clock& clock() const override { return SystemClock(); }
 
-  boost::asio::io_context& context();
-  /// Of the loop's connected sockets.
+  /// Runs `task` in a turn of its own behind the input that waits and the tasks that are posted. On the loop
+  /// only; when its thread has ended, the task is destroyed sooner or later.
+  void PutOff(Task task);
+
+  /// Its sockets.
   Poller& poller();
   /// True on the loop's own thread.
   bool InThread() const;
 
-  /// Calls `work->OnTurnEnd()` at the end of this turn: after the posted tasks or due timers that run now, or
-  /// when the outermost `Turn` ends. On the loop only.
+  /// Calls `work->OnTurnEnd()` at the end of this turn, or when the outermost `Turn` ends. On the loop only.
   void AtTurnEnd(std::shared_ptr<TurnEnd> work);
 
-  /// The stretch of a completion handler on `context()` that counts as one turn.
+  /// A stretch that counts as one turn. Everything that runs on a loop runs inside one.
   class Turn {
    public:
     explicit Turn(Loop& loop);

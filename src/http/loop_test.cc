@@ -7,7 +7,6 @@
 #include <thread>
 
 #include "absl/synchronization/notification.h"
-#include "boost/asio/post.hpp"
 #include "http/session_driver.h"
 #include "http/timer_heap.h"
 
@@ -113,17 +112,80 @@ TEST(HttpLoop, TurnEndComesAfterTheWholeBurst) {
   RunOn(loop, [&] { EXPECT_EQ(work->count, 1); });
 }
 
-TEST(HttpLoop, TurnEndComesAlsoOutsideATurn) {
+TEST(HttpLoop, WhatIsPutOffComesBehindTheTasksThatArePosted) {
+  Loop loop("test");
+  std::vector<int> order;
+  absl::Notification done;
+  RunOn(loop, [&] {
+    loop.PutOff([&] {
+      order.push_back(2);
+      loop.PutOff([&] {
+        order.push_back(4);
+        done.Notify();
+      });
+      loop.Post([&] { order.push_back(3); });
+    });
+    loop.Post([&] { order.push_back(1); });
+  });
+  done.WaitForNotification();
+  RunOn(loop, [&] { EXPECT_EQ(order, (std::vector<int>{1, 2, 3, 4})); });
+}
+
+TEST(HttpLoop, WhatIsPutOffHasATurnOfItsOwn) {
   Loop loop("test");
   auto work = std::make_shared<CountTurnEnds>();
-  absl::Notification asked;
-  boost::asio::post(loop.context(), [&] {
-    loop.AtTurnEnd(work);
-    asked.Notify();
+  std::vector<int> seen;
+  absl::Notification done;
+  RunOn(loop, [&] {
+    for (int i = 0; i < 2; ++i) {
+      loop.PutOff([&] {
+        seen.push_back(work->count);
+        loop.AtTurnEnd(work);
+        if (seen.size() == 2) done.Notify();
+      });
+    }
   });
-  asked.WaitForNotification();
+  done.WaitForNotification();
+  RunOn(loop, [&] { EXPECT_EQ(seen, (std::vector<int>{0, 1})); });
+}
+
+TEST(HttpLoop, AnEarlierTimerWakesALoopThatWaitsForALaterOne) {
+  Loop loop("test");
+  const MonotonicTime now = loop.clock().Now();
+  loop.PostAt(now + std::chrono::hours(1), [] { FAIL(); });
   RunOn(loop, [] {});
-  RunOn(loop, [&] { EXPECT_EQ(work->count, 1); });
+  absl::Notification earlier;
+  loop.PostAt(now + milliseconds(1), [&] { earlier.Notify(); });
+  EXPECT_TRUE(earlier.WaitForNotificationWithTimeout(absl::Minutes(1)));
+}
+
+/// What it leaves on the loop when it goes.
+struct LastWish {
+  explicit LastWish(Loop* l) : loop(*l) {}
+  ~LastWish() {
+    loop.PutOff([held = held] { FAIL(); });
+    loop.PostAt(loop.clock().Now(), [held = held] { FAIL(); });
+    loop.AtTurnEnd(std::make_shared<CountTurnEnds>());
+  }
+  Loop& loop;
+  std::shared_ptr<int> held = std::make_shared<int>(1);
+};
+
+TEST(HttpLoop, LetsGoOfAllThatWaits) {
+  std::weak_ptr<int> put_off;
+  std::weak_ptr<int> timed;
+  {
+    Loop loop("test");
+    loop.Stop();
+    auto one = std::make_shared<LastWish>(&loop);
+    auto two = std::make_shared<LastWish>(&loop);
+    put_off = one->held;
+    timed = two->held;
+    loop.PutOff([one = std::move(one)] { FAIL(); });
+    loop.PostAt(loop.clock().Now(), [two = std::move(two)] { FAIL(); });
+  }
+  EXPECT_TRUE(put_off.expired());
+  EXPECT_TRUE(timed.expired());
 }
 
 TEST(HttpLoop, GroupGivesLoopsInTurn) {

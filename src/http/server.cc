@@ -13,15 +13,13 @@
 #include "absl/synchronization/notification.h"
 #include "absl/time/time.h"
 #include "base/check.h"
-#include "boost/asio/posix/stream_descriptor.hpp"
 #include "fmt/format.h"
+#include "http/connecting.h"
 #include "http/connection.h"
 #include "http/listener.h"
 #include "http/tls_names.h"
 
 namespace kvorum::http {
-
-namespace asio = boost::asio;
 
 namespace {
 
@@ -119,10 +117,7 @@ class Server::Impl final : public ConnectionOwner, public std::enable_shared_fro
   void Start() {
     for (auto& acceptor : acceptors_) {
       acceptor->loop.Post([self = shared_from_this(), acceptor = acceptor.get()] {
-        boost::system::error_code error;
-        acceptor->waiter.emplace(acceptor->loop.context());
-        acceptor->waiter->assign(acceptor->listener->fd(), error);
-        KVORUM_CHECK(!error, "cannot wait for connections: {}", error.message());
+        acceptor->waiter.emplace(acceptor->loop, acceptor->listener->fd(), Poller::kInputOnce);
         self->Wait(acceptor);
       });
     }
@@ -166,18 +161,16 @@ class Server::Impl final : public ConnectionOwner, public std::enable_shared_fro
     Traffic traffic;                   // constant once started
     std::optional<Listener> listener;  // closed by StopAccepting
     // On the loop only.
-    std::optional<asio::posix::stream_descriptor> waiter;
+    std::optional<DescriptorWait> waiter;
     std::chrono::nanoseconds backoff = kFirstBackoff;
     bool stopped = false;
   };
 
   void Wait(Acceptor* acceptor) {
     if (acceptor->stopped || !acceptor->waiter) return;
-    acceptor->waiter->async_wait(
-        asio::posix::stream_descriptor::wait_read,
-        [self = shared_from_this(), acceptor](const boost::system::error_code& error) {
-          if (!error) self->Accept(acceptor);
-        });
+    const bool waits =
+        acceptor->waiter->Once([self = shared_from_this(), acceptor] { self->Accept(acceptor); });
+    KVORUM_CHECK(waits, "cannot wait for connections: {}", ErrnoText(errno));
   }
 
   void Accept(Acceptor* acceptor) {
@@ -326,7 +319,6 @@ class Server::Impl final : public ConnectionOwner, public std::enable_shared_fro
       absl::Notification stopped;
       acceptor->loop.Post([&] {
         acceptor->stopped = true;
-        if (acceptor->waiter) acceptor->waiter->release();  // the listener closes it
         acceptor->waiter.reset();
         acceptor->listener.reset();
         stopped.Notify();

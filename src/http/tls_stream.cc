@@ -7,7 +7,6 @@
 #include <deque>
 
 #include "base/check.h"
-#include "boost/asio/post.hpp"
 #include "http/tls.h"
 #include "http/tls_context.h"
 #include "http/tls_error.h"
@@ -227,9 +226,8 @@ void TlsCore::Begin(bool ready) {
     return;
   }
   if (std::exchange(advance_posted_, true)) return;
-  boost::asio::post(loop_.context(), [self = shared_from_this()] {
+  loop_.PutOff([self = shared_from_this()] {
     self->advance_posted_ = false;
-    Loop::Turn turn(self->loop_);
     self->Advance();
   });
 }
@@ -246,8 +244,7 @@ class HandshakeTurns {
 
  private:
   void GoOn(Loop& loop) {
-    boost::asio::post(loop.context(), [this, &loop] {
-      Loop::Turn turn(loop);
+    loop.PutOff([this, &loop] {
       if (const std::shared_ptr<TlsCore> core = waiting_.front().lock()) core->TakeTurn();
       waiting_.pop_front();
       if (!waiting_.empty()) GoOn(loop);

@@ -15,7 +15,6 @@
 #include "absl/synchronization/notification.h"
 #include "base/check.h"
 #include "base/status.h"
-#include "boost/asio/posix/stream_descriptor.hpp"
 #include "fmt/format.h"
 #include "http/dialer.h"
 #include "http/listener.h"
@@ -23,8 +22,6 @@
 #include "proxy/tcp/link_set.h"
 
 namespace kvorum::proxy_tcp {
-
-namespace asio = boost::asio;
 
 namespace {
 
@@ -92,10 +89,7 @@ class Core final : public std::enable_shared_from_this<Core> {
       });
     }
     loop_.Post([self = shared_from_this()] {
-      boost::system::error_code error;
-      self->waiter_.emplace(self->loop_.context());
-      self->waiter_->assign(self->listener_->fd(), error);
-      KVORUM_CHECK(!error, "cannot wait for connections: {}", error.message());
+      self->waiter_.emplace(self->loop_, self->listener_->fd(), http::Poller::kInputOnce);
       self->WaitForClients();
       self->TestLater();
     });
@@ -104,7 +98,6 @@ class Core final : public std::enable_shared_from_this<Core> {
   void Stop() {
     Run(loop_, [this] {
       stopped_ = true;
-      if (waiter_) waiter_->release();  // the listener closes it
       waiter_.reset();
       listener_.reset();
       for (auto& test : testing_) {
@@ -152,10 +145,8 @@ class Core final : public std::enable_shared_from_this<Core> {
 
   void WaitForClients() {
     if (stopped_) return;
-    waiter_->async_wait(asio::posix::stream_descriptor::wait_read,
-                        [self = shared_from_this()](const boost::system::error_code& error) {
-                          if (!error) self->Accept();
-                        });
+    const bool waits = waiter_->Once([self = shared_from_this()] { self->Accept(); });
+    KVORUM_CHECK(waits, "cannot wait for connections: {}", http::ErrnoText(errno));
   }
 
   void Accept() {
@@ -318,7 +309,7 @@ class Core final : public std::enable_shared_from_this<Core> {
 
   // On `loop_` only.
   std::optional<http::Listener> listener_;
-  std::optional<asio::posix::stream_descriptor> waiter_;
+  std::optional<http::DescriptorWait> waiter_;
   std::chrono::nanoseconds backoff_ = kFirstBackoff;
   size_t next_worker_ = 0;
   bool said_full_ = false;
