@@ -13,18 +13,25 @@ bool IsPlain(char byte) {
   return c >= 0x20 && c < 0x80 && c != '"' && c != '\\' && c != '<' && c != '>' && c != '&';
 }
 
+/// One bit for each of the sixteen bytes at `text` that does not.
+unsigned SpecialBytes(const char* text) {
+  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(text));
+  const auto is = [](__m128i each, char c) { return _mm_cmpeq_epi8(each, _mm_set1_epi8(c)); };
+  // As signed numbers, those from 0x80 on are less than 0x20 too.
+  const __m128i outside = _mm_cmplt_epi8(bytes, _mm_set1_epi8(0x20));
+  // '<' and '>' differ in one bit, and so do '"' and '&'.
+  const __m128i angle = is(_mm_or_si128(bytes, _mm_set1_epi8('<' ^ '>')), '>');
+  const __m128i quote = is(_mm_or_si128(bytes, _mm_set1_epi8('"' ^ '&')), '&');
+  const __m128i special = _mm_or_si128(_mm_or_si128(outside, is(bytes, '\\')), _mm_or_si128(angle, quote));
+  return static_cast<unsigned>(_mm_movemask_epi8(special));
+}
+
 /// How many bytes in front stand for themselves.
 size_t PlainLength(std::string_view text) {
   size_t i = 0;
   for (; text.size() - i >= sizeof(__m128i); i += sizeof(__m128i)) {
-    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(text.data() + i));
-    // As signed numbers, those from 0x80 on are less than 0x20 too.
-    __m128i special = _mm_cmplt_epi8(bytes, _mm_set1_epi8(0x20));
-    for (const char c : {'"', '\\', '<', '>', '&'}) {
-      special = _mm_or_si128(special, _mm_cmpeq_epi8(bytes, _mm_set1_epi8(c)));
-    }
-    const int mask = _mm_movemask_epi8(special);
-    if (mask != 0) return i + static_cast<size_t>(__builtin_ctz(static_cast<unsigned>(mask)));
+    const unsigned special = SpecialBytes(text.data() + i);
+    if (special != 0) return i + static_cast<size_t>(__builtin_ctz(special));
   }
   while (i < text.size() && IsPlain(text[i])) ++i;
   return i;
