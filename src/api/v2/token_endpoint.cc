@@ -32,7 +32,8 @@ struct TokenService {
   AccessControl& access;
   Logger& logger;
   const std::string scheme;
-  std::atomic<int> under_way{0};
+  /// Shared with those that are: the last to let go of one may be the applier, after the endpoint is gone.
+  const std::shared_ptr<std::atomic<int>> under_way = std::make_shared<std::atomic<int>>(0);
 
   MonotonicTime Deadline() const { return SystemClock().Now() + member.options().request_timeout(); }
 
@@ -50,10 +51,11 @@ class Making : public std::enable_shared_from_this<Making> {
  public:
   Making(TokenService* service, ExchangePtr exchange, std::string host, int64_t size)
       : service_(*service),
+        under_way_(service->under_way),
         exchange_(std::move(exchange)),
         url_(fmt::format("{}://{}/v2/keys{}/{}", service->scheme, host, kRegistryKey, token_)),
         size_(size) {}
-  ~Making() { service_.under_way.fetch_sub(1); }
+  ~Making() { under_way_->fetch_sub(1); }
 
   void Begin() {
     const WallTime end = SystemClock().WallNow() + kTokenLifetime;
@@ -104,6 +106,7 @@ class Making : public std::enable_shared_from_this<Making> {
   }
 
   TokenService& service_;
+  const std::shared_ptr<std::atomic<int>> under_way_;
   const ExchangePtr exchange_;
   const std::string token_ = NewToken();
   const std::string url_;
@@ -184,8 +187,8 @@ class TokenCall final : public http::RequestSink {
   }
 
   void Make(int64_t size) {
-    if (service_.under_way.fetch_add(1) >= kMaxTokensUnderWay || service_.CountTokens() >= kMaxTokens) {
-      service_.under_way.fetch_sub(1);
+    if (service_.under_way->fetch_add(1) >= kMaxTokensUnderWay || service_.CountTokens() >= kMaxTokens) {
+      service_.under_way->fetch_sub(1);
       return Refuse(kUnavailable, "too many discovery tokens, try again later");
     }
     std::make_shared<Making>(&service_, exchange_, std::string(request_.authority), size)->Begin();
