@@ -57,6 +57,47 @@ TEST_F(Http1SessionTest, AddedHeadersComeBehindTheOthers) {
   EXPECT_THAT(Exchange(Get("/hello")), Not(HasSubstr("X-Added")));
 }
 
+TEST_F(Http1SessionTest, HeaderNamesGetCapitalsAtTheFrontAndBehindDashes) {
+  const std::pair<std::string, std::string> names[] = {
+      {"a", "A"},
+      {"te", "Te"},
+      {"x-raft", "X-Raft"},
+      {"x-8ths-z", "X-8ths-Z"},
+      {"x-etcd-index", "X-Etcd-Index"},
+      {"longest-", "Longest-"},
+      {"exactly-z", "Exactly-Z"},
+      {"abcdefg-hijklmno-pqrstuv-w", "Abcdefg-Hijklmno-Pqrstuv-W"},
+      {"a--b-{c}-`d-\xe4z-~e", "A--B-{c}-`d-\xe4z-~e"},
+      {"access-control-allow-methods", "Access-Control-Allow-Methods"},
+  };
+  Headers headers;
+  std::string expected;
+  for (const auto& [name, sent] : names) {
+    headers.emplace_back(name, "v");
+    expected += sent + ": v\r\n";
+  }
+  Exchange(Get("/hold"));
+  EXPECT_THAT(OnHeld([&](ResponseWriter& writer) { writer.SendOnlyHead(200, headers); }),
+              HasSubstr(expected));
+}
+
+TEST_F(Http1SessionTest, AHeadersValueCannotEndItsLine) {
+  Headers headers;
+  std::string expected;
+  for (size_t at = 0; at < 20; ++at) {
+    for (const char end : {'\r', '\n', '\0'}) {
+      std::string value = "0123\t5678\xc3\xa4-9abcdef\x1fg";
+      value[at] = end;
+      headers.emplace_back("x", value);
+      value[at] = ' ';
+      expected += "X: " + value + "\r\n";
+    }
+  }
+  Exchange(Get("/hold"));
+  EXPECT_THAT(OnHeld([&](ResponseWriter& writer) { writer.SendOnlyHead(200, headers); }),
+              HasSubstr(expected));
+}
+
 TEST_F(Http1SessionTest, ARequestHasNothingOfTheOneBefore) {
   std::string many;
   for (int i = 0; i < 50; ++i) many += fmt::format("X-{}: {}\r\n", i, std::string(100, 'x'));
