@@ -22,6 +22,8 @@ constexpr uint64_t kMaxUncommittedBytes = uint64_t{256} << 20;
 constexpr size_t kMaxWaitingMessages = 4096;
 constexpr uint64_t kMaxWaitingBytes = uint64_t{256} << 20;
 constexpr size_t kMaxConfChanges = 64;
+/// So many proposals of a batch take no memory piece by piece.
+constexpr size_t kUsualBatch = 256;
 /// An empty list of the inbox gives its memory back beyond this many.
 constexpr size_t kKeptCapacity = 256;
 /// So long is waited for connections before the first election takes its whole time.
@@ -382,11 +384,13 @@ void RaftLoop::Take() {
   }
   for (Executor::Task& call : inbox.after_apply) call();
   for (raft::Message& message : inbox.messages) TakeMessage(std::move(message));
+  // The applier took the memory of the last ones.
+  if (new_waiters_.empty()) new_waiters_.reserve(inbox.proposals.size());
   for (auto& [entry, waiter] : inbox.proposals) {
     Proposal& proposal =
         proposals_.emplace_back(Proposal{.entry = std::move(entry), .deadline = waiter.deadline});
     if (waiter.as_leader) {
-      proposal.as_leader = std::move(waiter);
+      proposal.as_leader = std::make_unique<Waiter>(std::move(waiter));
     } else {
       TakeWaiter(std::move(waiter));
     }
@@ -429,7 +433,7 @@ void RaftLoop::ForgetLeaders(absl::FunctionRef<bool(const Proposal&)> which) {
   std::erase_if(proposals_, [this, which](Proposal& proposal) {
     if (!proposal.as_leader || !which(proposal)) return false;
     proposal.as_leader->deadline = MonotonicTime::min();
-    new_waiters_.push_back(*std::move(proposal.as_leader));
+    new_waiters_.push_back(std::move(*proposal.as_leader));
     return true;
   });
 }
@@ -441,6 +445,7 @@ void RaftLoop::ProposeWaiting() {
   if (node_->soft_state().lead == raft::kNoNode) return;
   while (!proposals_.empty()) {
     std::vector<Bytes> batch;
+    batch.reserve(std::min(proposals_.size(), kUsualBatch));
     uint64_t bytes = 0;
     for (const Proposal& proposal : proposals_) {
       if (!batch.empty() && bytes + proposal.entry.size() > kMaxBatchBytes) break;
@@ -451,7 +456,7 @@ void RaftLoop::ProposeWaiting() {
     // Refused while too much is uncommitted or leadership is moving: tried again in a later turn.
     if (!node_->ProposeBatch(std::move(batch)).ok()) return;
     for (size_t i = 0; i < count; ++i) {
-      if (proposals_.front().as_leader) new_waiters_.push_back(*std::move(proposals_.front().as_leader));
+      if (proposals_.front().as_leader) new_waiters_.push_back(std::move(*proposals_.front().as_leader));
       proposals_.pop_front();
     }
   }

@@ -109,7 +109,7 @@ class RaftLoop {
   struct Proposal {
     Bytes entry;
     MonotonicTime deadline;
-    std::optional<Waiter> as_leader;  // Waiter::as_leader: who waits for it
+    std::unique_ptr<Waiter> as_leader;  // Waiter::as_leader: who waits for it; seldom there
   };
   /// A MsgProp with one conf change, of this member or of one that forwards it.
   struct HeldConfChange {
