@@ -276,7 +276,7 @@ TEST_F(GatewayTest, ClosesAClientThatNoServerIsThereFor) {
   Socket client = Connect();
   EXPECT_EQ(client.ReceiveAll(), "");
   second.Listen();
-  EXPECT_TRUE(logger_.Has("activated"));
+  EXPECT_TRUE(logger_.Has("activated address=" + second.remote().address));
   second.Accept();
   Socket later = Connect();
   Socket there = second.Accept();
