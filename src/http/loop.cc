@@ -62,6 +62,9 @@ struct Loop::Impl {
   }
 
   void Run() {
+    // What was closed last tells those who wait for it by what is put off. Some put off for as long as there
+    // is something to send.
+    int last_rounds = 16;
     do {
       running_put_off.swap(put_off);
       const int timeout_ms = TimeoutMs();
@@ -71,7 +74,7 @@ struct Loop::Impl {
       }
       RunPosted();
       RunPutOff();
-    } while (!IsOver());
+    } while (!IsOver() || (!put_off.empty() && last_rounds-- > 0));
   }
 
   /// How long there is nothing to do, as far as is known.

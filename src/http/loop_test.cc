@@ -55,6 +55,30 @@ TEST(HttpLoop, RunsWhatWasPostedBeforeStop) {
   EXPECT_TRUE(ran);
 }
 
+TEST(HttpLoop, RunsWhatIsPutOffByTheLastTasks) {
+  int ran = 0;
+  Loop loop("test");
+  loop.Post([&] {
+    loop.PutOff([&] {
+      ++ran;
+      loop.PutOff([&] { ++ran; });
+    });
+  });
+  loop.Stop();
+  EXPECT_EQ(ran, 2);
+}
+
+/// Puts itself off again and again.
+void GoOnForEver(Loop& loop) {
+  loop.PutOff([&loop] { GoOnForEver(loop); });
+}
+
+TEST(HttpLoop, StopsThoughSomethingIsPutOffAgainAndAgain) {
+  Loop loop("test");
+  RunOn(loop, [&] { GoOnForEver(loop); });
+  loop.Stop();
+}
+
 TEST(HttpLoop, DestroysATaskThatIsPostedAfterStop) {
   Loop loop("test");
   loop.Stop();

@@ -710,16 +710,16 @@ def wrong_inputs_are_told():
             assert result.returncode == 1 and len(errors) <= 2 and wanted in errors[-1], (result.returncode, errors)
             assert not os.path.exists(folder + "/data"), "something was made"
 
-    port = free_port()
-    listen = f"--listen-client-urls=http://127.0.0.1:{port}"
+    listen = f"--listen-client-urls=http://127.0.0.1:{free_port()}"
     fails("empty URL given for", "--proxy=on", listen, "--initial-cluster=x")
     fails("Choose one of", "--proxy=on", listen, "--initial-cluster=a=http://a:1", "--discovery=http://127.0.0.1:1/x")
     fails("error setting up initial cluster: error querying DNS SRV records", "--proxy=on", listen, "--discovery-srv=nowhere.invalid",
           f"--dns-server=127.0.0.1:{free_port()}")
     with socket.socket() as busy:
-        busy.bind(("127.0.0.1", port))
+        busy.bind(("127.0.0.1", 0))
         busy.listen()
-        fails("address already in use", "--proxy=on", listen, "--initial-cluster=a=http://127.0.0.1:1")
+        taken = f"--listen-client-urls=http://127.0.0.1:{busy.getsockname()[1]}"
+        fails("address already in use", "--proxy=on", taken, "--initial-cluster=a=http://127.0.0.1:1")
     with tempfile.TemporaryDirectory(prefix="kvorum-proxy-") as folder:
         os.makedirs(folder + "/proxy")
         with open(folder + "/proxy/cluster", "w", encoding="ascii") as file:
