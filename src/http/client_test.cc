@@ -404,7 +404,7 @@ TEST_F(ClientStreamTest, ReadsNothingWhileItIsPaused) {
   RawServer server([&](int fd) {
     ReadRequest(fd);
     Send(fd, "HTTP/1.1 200 OK\r\n\r\n");
-    const int patience_ms = 100;
+    const int patience_ms = 1000;  // longer than the read timeout, which does not run
     const std::string piece(64 << 10, 'x');
     for (pollfd writable = {.fd = fd, .events = POLLOUT}; ::poll(&writable, 1, patience_ms) == 1;) {
       const ssize_t n = ::send(fd, piece.data(), piece.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -413,7 +413,7 @@ TEST_F(ClientStreamTest, ReadsNothingWhileItIsPaused) {
     stalled.Notify();
   });
   sink_->on_head = [this] { exchange_->Pause(); };
-  Open({.url = server.Url()}, {.read_timeout = std::chrono::milliseconds(20)});
+  Open({.url = server.Url()}, {.read_timeout = std::chrono::milliseconds(400)});
   stalled.WaitForNotification();  // what the system holds is all that could be sent
   EXPECT_LE(sink_->Size(), 64u << 10);
   EXPECT_FALSE(sink_->ended.HasBeenNotified());
